@@ -1,0 +1,31 @@
+"""Peer text made printable, in one place.
+
+Whatever a gateway, a caller or a vendor sent is data: before it reaches a terminal,
+a log or a file it is capped and stripped of everything that a terminal would obey.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+# Cc: control, Cf: format (bidi overrides, zero-width), Cs: lone surrogates,
+# Co: private use, Zl/Zp: line and paragraph separators.
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
+ELLIPSIS = "…"
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """Return ``text`` as one safe line of at most ``limit`` characters.
+
+    Control, format and separator characters become a space (runs of blanks are
+    folded); what is longer ends in an ellipsis. The result never contains ESC, CR,
+    LF, BEL or a bidirectional override.
+    """
+    # A hostile text may be megabytes long: look only at what could be shown.
+    head = text[: limit * 4]
+    safe = "".join(" " if unicodedata.category(c) in _UNPRINTABLE else c for c in head)
+    line = " ".join(safe.split())
+    if len(line) > limit or len(text) > len(head):
+        return line[: max(0, limit - 1)].rstrip() + ELLIPSIS
+    return line
