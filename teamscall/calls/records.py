@@ -1,0 +1,188 @@
+"""What a call tells those who watch it: log, journal, live views.
+
+Every record names its call. Records that quote what was said (``Heard``, ``Said``,
+``TurnEnded``) are shown live and never written to a log; the journal keeps them only
+where the operator and the call's recording status allow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from teamscall.wire.events import Caller, Dialect, Direction, RecordingStatus
+
+EndedBy = Literal["caller", "bot", "bridge", "gateway", "engine", "operator"]
+TurnKind = Literal["greeting", "answer", "say", "digit", "goodbye"]
+TurnStatus = Literal["completed", "interrupted", "cancelled", "failed"]
+
+
+class Decided(msgspec.Struct, frozen=True, tag=True):
+    """An authorization decision, granted or denied."""
+
+    call_id: str
+    wall_ms: int
+    dialect: Dialect
+    authorized: bool
+    strategy: str
+    reason: str
+    caller: Caller
+    on: Literal["auth_request", "session_start"]
+    address: str = ""
+
+
+class CallOpened(msgspec.Struct, frozen=True, tag=True):
+    """The session is up."""
+
+    call_id: str
+    wall_ms: int
+    dialect: Dialect
+    direction: Direction
+    caller: Caller
+    address: str = ""
+    engine: str = ""
+
+
+class GateChanged(msgspec.Struct, frozen=True, tag=True):
+    """The recording gate. Closed: nothing of the caller's media is processed."""
+
+    call_id: str
+    wall_ms: int
+    open: bool
+    status: RecordingStatus | None
+
+
+class Heard(msgspec.Struct, frozen=True, tag=True):
+    """What the caller said: partial, then final."""
+
+    call_id: str
+    wall_ms: int
+    utterance: int
+    text: str
+    final: bool
+
+
+class TurnBegan(msgspec.Struct, frozen=True, tag=True):
+    """The bot is about to answer."""
+
+    call_id: str
+    wall_ms: int
+    turn: int
+    kind: TurnKind
+
+
+class Said(msgspec.Struct, frozen=True, tag=True):
+    """More of what the bot says, as it is thought."""
+
+    call_id: str
+    wall_ms: int
+    turn: int
+    delta: str
+
+
+class TurnLatency(msgspec.Struct, frozen=True):
+    """Milliseconds from the caller's last voiced frame; None: that stage did not occur."""
+
+    endpoint_ms: float | None = None  # the pause was long enough
+    transcript_ms: float | None = None  # the final transcript came
+    first_text_ms: float | None = None  # the first word of the answer
+    first_audio_ms: float | None = None  # the first sound of the answer
+    first_frame_ms: float | None = None  # the first frame was given to the socket
+
+
+class TurnEnded(msgspec.Struct, frozen=True, tag=True):
+    """A turn is over: what was said of it, and what of that was heard."""
+
+    call_id: str
+    wall_ms: int
+    turn: int
+    kind: TurnKind
+    status: TurnStatus
+    said_text: str
+    heard_text: str  # what the playout ledger says the caller heard
+    said_ms: int
+    heard_ms: int
+    latency: TurnLatency
+
+
+class Interrupted(msgspec.Struct, frozen=True, tag=True):
+    """Barge-in: who stopped a turn, and how long after the onset it was flushed."""
+
+    call_id: str
+    wall_ms: int
+    turn: int
+    by: Literal["caller", "say", "operator", "gate"]
+    heard_ms: int
+    onset_to_flush_ms: float
+
+
+class Pressed(msgspec.Struct, frozen=True, tag=True):
+    """A key. The digit is shown live, never logged (it may be a PIN)."""
+
+    call_id: str
+    wall_ms: int
+    digit: str
+
+
+class ParticipantsSeen(msgspec.Struct, frozen=True, tag=True):
+    """How many humans are in the call."""
+
+    call_id: str
+    wall_ms: int
+    count: int
+
+
+class EngineTrouble(msgspec.Struct, frozen=True, tag=True):
+    """An engine degraded or failed; ``detail`` is safe to log."""
+
+    call_id: str
+    wall_ms: int
+    stage: str
+    detail: str
+    fatal: bool
+
+
+class CallCounters(msgspec.Struct, frozen=True):
+    """What went through a call."""
+
+    frames_in: int = 0
+    frames_out: int = 0
+    dropped_in: int = 0  # malformed, duplicate, early
+    gated_in: int = 0  # dropped by the recording gate
+    silence_in: int = 0  # frames of silence put in for a gap
+    dropped_out: int = 0  # not sent: the peer was too slow
+    underruns: int = 0  # the bot's speech paused because the engine was late
+    turns: int = 0
+    interruptions: int = 0
+
+
+class CallClosed(msgspec.Struct, frozen=True, tag=True):
+    """The final record of a call. The first reason won."""
+
+    call_id: str
+    wall_ms: int
+    reason: str
+    ended_by: EndedBy
+    duration_ms: int
+    counters: CallCounters
+    detail: str = ""
+
+
+CallRecord = (
+    Decided
+    | CallOpened
+    | GateChanged
+    | Heard
+    | TurnBegan
+    | Said
+    | TurnEnded
+    | Interrupted
+    | Pressed
+    | ParticipantsSeen
+    | EngineTrouble
+    | CallClosed
+)
+
+Watch = Callable[[CallRecord], None]

@@ -1,0 +1,260 @@
+"""What a call asks of an engine, and what an engine tells a call.
+
+An ``Engine`` is one per bridge; it opens one ``EngineSession`` per call. Between a call
+and its session only the structs of this module pass: commands in by ``submit`` (never
+blocks), events out by the ``emit`` callback given to ``open``. That is the whole engine
+leg, so recording those structs records the engine.
+
+Audio in is 16 kHz s16le mono, any even number of bytes; audio out is s16le mono at the
+rate it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+TurnTaking = Literal[
+    "local",  # the call detects speech and commits utterances; the engine transcribes them
+    "engine",  # the engine detects speech itself and emits SpeechStarted / SpeechStopped
+    "none",  # no turns: whatever the engine emits is played (echo)
+]
+AnswerStatus = Literal["completed", "cancelled", "failed"]
+Stage = Literal["hear", "think", "speak", "session"]
+
+
+class CallBrief(msgspec.Struct, frozen=True):
+    """What an engine may know about a call. Names are for addressing the caller."""
+
+    call_id: str
+    direction: Literal["inbound", "outbound"] = "inbound"
+    caller_name: str = ""
+
+
+# --- commands: call -> engine -------------------------------------------------------
+
+
+class Hear(msgspec.Struct, frozen=True):
+    """Caller audio, in order, gaps already silence. Sent whether or not there is speech."""
+
+    pcm: bytes
+
+
+class BeginUtterance(msgspec.Struct, frozen=True):
+    """``local`` turn taking: the caller began to speak (some frames ago: keep a pre-roll)."""
+
+    utterance: int
+
+
+class CommitUtterance(msgspec.Struct, frozen=True):
+    """``local`` turn taking: the caller stopped; a final ``Transcript`` must follow."""
+
+    utterance: int
+
+
+class DiscardHeard(msgspec.Struct, frozen=True):
+    """Forget audio not yet transcribed (noise, or the recording gate closed)."""
+
+
+class Respond(msgspec.Struct, frozen=True):
+    """Answer the caller: emits AnswerText and AnswerAudio, then AnswerDone, for ``turn``."""
+
+    turn: int
+    text: str  # what the caller said; the session remembers it
+
+
+class PressDigit(msgspec.Struct, frozen=True):
+    """The caller pressed a key: answer it as ``turn`` (AnswerDone at once if nothing to say)."""
+
+    turn: int
+    digit: str
+
+
+class Say(msgspec.Struct, frozen=True):
+    """Speak exactly this as ``turn``; the session remembers having said it."""
+
+    turn: int
+    text: str
+
+
+class CancelAnswer(msgspec.Struct, frozen=True):
+    """Stop thinking and speaking ``turn``; nothing of it may be emitted afterwards except
+    ``AnswerDone(status="cancelled")``. Harmless if it is over."""
+
+    turn: int
+
+
+class TruncateAnswer(msgspec.Struct, frozen=True):
+    """The caller heard only this much of ``turn``: memory must hold it and no more."""
+
+    turn: int
+    heard_ms: int
+    heard_text: str
+
+
+EngineCommand = (
+    Hear
+    | BeginUtterance
+    | CommitUtterance
+    | DiscardHeard
+    | Respond
+    | PressDigit
+    | Say
+    | CancelAnswer
+    | TruncateAnswer
+)
+
+
+# --- events: engine -> call ---------------------------------------------------------
+
+
+class EngineReady(msgspec.Struct, frozen=True):
+    """The session can hear; audio kept until now may be sent."""
+
+
+class SpeechStarted(msgspec.Struct, frozen=True):
+    """``engine`` turn taking only."""
+
+    utterance: int
+
+
+class SpeechStopped(msgspec.Struct, frozen=True):
+    """``engine`` turn taking only."""
+
+    utterance: int
+
+
+class Transcript(msgspec.Struct, frozen=True):
+    """What the caller said so far; a final one may be empty (nothing intelligible)."""
+
+    utterance: int
+    text: str
+    final: bool
+
+
+class AnswerText(msgspec.Struct, frozen=True):
+    """More of the answer's text, as it is thought. Concatenated as they come."""
+
+    turn: int
+    delta: str
+
+
+class AnswerAudio(msgspec.Struct, frozen=True):
+    """More of the answer's speech. ``text`` is what this and the following chunks speak,
+    given once, on the first chunk of each clause; ``""`` continues the clause."""
+
+    turn: int
+    pcm: bytes
+    rate: int
+    text: str = ""
+
+
+class AnswerDone(msgspec.Struct, frozen=True):
+    """Nothing more comes for ``turn``. ``end_call``: hang up once it has been heard."""
+
+    turn: int
+    status: AnswerStatus = "completed"
+    end_call: bool = False
+    error: str = ""  # safe to log: no keys, none of the caller's words
+
+
+class EngineDegraded(msgspec.Struct, frozen=True):
+    """Still working, worse: turns queue, a worker was restarted. ``detail`` is safe to log."""
+
+    stage: Stage
+    detail: str
+    waited_ms: int = 0
+
+
+class EngineFailed(msgspec.Struct, frozen=True):
+    """A stage failed. ``fatal``: the session cannot go on. ``detail`` is safe to log."""
+
+    stage: Stage
+    detail: str
+    fatal: bool = False
+
+
+EngineEvent = (
+    EngineReady
+    | SpeechStarted
+    | SpeechStopped
+    | Transcript
+    | AnswerText
+    | AnswerAudio
+    | AnswerDone
+    | EngineDegraded
+    | EngineFailed
+)
+
+Emit = Callable[[EngineEvent], None]
+
+
+class Phrase(msgspec.Struct, frozen=True):
+    """A cached synthesis."""
+
+    text: str
+    pcm: bytes
+    rate: int
+
+
+class EngineSession(Protocol):
+    """One call's conversation with the engine."""
+
+    async def run(self) -> None:
+        """Serve until cancelled or closed. Emits ``EngineReady`` first.
+
+        An exception that leaves here fails the call, never the bridge.
+        """
+        ...
+
+    def submit(self, command: EngineCommand) -> None:
+        """Take a command. Never blocks, never raises for a command that comes too late."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything. Idempotent; the caller puts a deadline on it."""
+        ...
+
+
+class Engine(Protocol):
+    """A vendor, or several behind one face."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def turn_taking(self) -> TurnTaking: ...
+
+    def describe(self) -> str:
+        """One line for the start-up banner: what hears, thinks and speaks."""
+        ...
+
+    async def start(self) -> None:
+        """Load models, start workers, check keys.
+
+        Raises:
+            EngineError: it cannot work; the message says what to do.
+            MissingPackageError: an extra is not installed.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Stop workers. Idempotent."""
+        ...
+
+    def open(self, call: CallBrief, emit: Emit) -> EngineSession:
+        """A new session; nothing happens until its ``run`` is awaited.
+
+        ``emit`` must be called on the event loop's thread only.
+        """
+        ...
+
+    async def prepare(self, texts: Sequence[str]) -> None:
+        """Synthesise fixed phrases ahead of need. A failure costs the cache, not the call."""
+        ...
+
+    def phrase(self, text: str) -> Phrase | None:
+        """The cached synthesis of ``text``, or None."""
+        ...
