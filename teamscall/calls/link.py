@@ -27,6 +27,11 @@ class Link(Protocol):
         ...
 
     @property
+    def lead_ms(self) -> int:
+        """How far ahead of its playout this dialect's far side may be fed, in milliseconds."""
+        ...
+
+    @property
     def dropped_out(self) -> int:
         """Audio frames not sent because the peer reads too slowly."""
         ...

@@ -73,10 +73,15 @@ class PressDigit(msgspec.Struct, frozen=True):
 
 
 class Say(msgspec.Struct, frozen=True):
-    """Speak exactly this as ``turn``; the session remembers having said it."""
+    """Speak exactly this as ``turn``; the session remembers having said it.
+
+    ``aloud`` false: it is being played from the phrase cache already, only remember it
+    (nothing is emitted).
+    """
 
     turn: int
     text: str
+    aloud: bool = True
 
 
 class CancelAnswer(msgspec.Struct, frozen=True):
