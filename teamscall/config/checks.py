@@ -1,0 +1,363 @@
+"""What makes no sense together: findings on a whole configuration.
+
+Each finding names the keys that it rests on, says what happens and what to do, and is
+fatal (serve would be unsafe or useless) or a warning (it works, but perhaps not as
+meant). Looks at files only to see that they are there.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from teamscall.config.secret import Secret
+from teamscall.config.tree import Config, Engine
+
+# What `engine` may select in this release.
+AVAILABLE_ENGINES: tuple[Engine, ...] = ("auto", "offline", "echo", "scripted")
+
+# The C# gateway and the plugin both ask for 32 characters.
+MIN_BRIDGE_SECRET = 32
+
+# From the documents that operators copy their first configuration from.
+_PLACEHOLDERS = frozenset(
+    {
+        "your-shared-secret-min-32-chars",
+        "your-32-char-minimum-secret-here",
+        "your-shared-secret",
+        "your-secret-here",
+        "replace-me",
+        "change-me",
+        "changeme",
+        "sk-...",
+    }
+)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that makes no sense, and the keys that it rests on."""
+
+    fatal: bool
+    keys: tuple[str, ...]
+    text: str
+
+
+def resolved_engine(config: Config) -> Engine:
+    """The engine that ``engine`` selects; ``auto`` is the offline one in this release."""
+    return "offline" if config.engine == "auto" else config.engine
+
+
+def check(config: Config, origins: Mapping[str, str]) -> Iterator[Finding]:
+    """Everything that makes no sense in ``config``; ``origins`` say where it was written."""
+    for finding in _findings(config, origins):
+        stated = [origins[key] for key in finding.keys if origins.get(key, "default") != "default"]
+        where = f" ({stated[0]})" if stated else ""
+        yield Finding(finding.fatal, finding.keys, finding.text + where)
+
+
+def _findings(config: Config, origins: Mapping[str, str]) -> Iterator[Finding]:
+    yield from _listeners(config)
+    yield from _secrets(config)
+    yield from _tls(config)
+    yield from _exposure(config)
+    yield from _authorization(config)
+    yield from _engine(config, origins)
+    yield from _outbound(config)
+    if config.standin.enabled and config.recording.require is False:
+        yield _warn(
+            "recording.require is false: caller media of StandIn calls is processed whatever "
+            "their recording status; Microsoft's terms ask for the status first",
+            "recording.require",
+        )
+
+
+def _error(text: str, *keys: str) -> Finding:
+    return Finding(True, keys, text)
+
+
+def _warn(text: str, *keys: str) -> Finding:
+    return Finding(False, keys, text)
+
+
+def _listeners(config: Config) -> Iterator[Finding]:
+    serve, standin = config.serve, config.standin
+    if not serve.enabled and not standin.enabled:
+        yield _error(
+            "serve.enabled and standin.enabled are both false: nothing would listen",
+            "serve.enabled",
+            "standin.enabled",
+        )
+    bad = [path for path in standin.paths if not _is_prefix(path)]
+    if bad:
+        yield _error(
+            f"standin.paths: {bad[0]!a} is not a path that begins with /, does not end with / "
+            "and has no blank, ? or #",
+            "standin.paths",
+        )
+    if standin.enabled and not standin.paths:
+        yield _error("standin.paths is empty: no StandIn call could connect", "standin.paths")
+    if not (serve.enabled and standin.enabled and serve.port == standin.port != 0):
+        return
+    if serve.bind != standin.bind:
+        yield _error(
+            f"serve.port and standin.port are both {serve.port} but serve.bind and standin.bind "
+            "differ: give both the same bind (one shared listener) or different ports",
+            "standin.port",
+            "serve.port",
+            "serve.bind",
+            "standin.bind",
+        )
+    own = (standin.tls_cert, standin.tls_key)
+    if any(own) and own != (serve.tls_cert, serve.tls_key):
+        yield _error(
+            "serve and standin share a port but have different certificates: leave out "
+            "standin.tls_cert and standin.tls_key, or use different ports",
+            "standin.tls_cert",
+            "standin.tls_key",
+            "standin.port",
+            "serve.port",
+        )
+    clash = [path for path in standin.paths if (serve.path + "/").startswith(path + "/")]
+    if clash:
+        yield _error(
+            f"serve.path {serve.path} lies under standin.paths {clash[0]} on the same port",
+            "serve.path",
+            "standin.paths",
+            "serve.port",
+            "standin.port",
+        )
+
+
+def _is_prefix(path: str) -> bool:
+    return (
+        path.startswith("/")
+        and not path.endswith("/")
+        and path.isprintable()
+        and not any(c in path for c in " ?#")
+    )
+
+
+def _secrets(config: Config) -> Iterator[Finding]:
+    generate = "make one with: openssl rand -base64 32"
+    if config.serve.enabled and not config.bridge.secret:
+        yield _error(
+            f"bridge.secret is missing: the gateway and the bridge must share one; {generate}",
+            "bridge.secret",
+        )
+    if config.standin.enabled and not config.standin.secret:
+        yield _error(
+            "standin.secret is missing: it must be the one registered for your bot in StandIn",
+            "standin.secret",
+        )
+    named: tuple[tuple[str, Secret], ...] = (
+        ("bridge.secret", config.bridge.secret),
+        ("standin.secret", config.standin.secret),
+        ("streaming.openai_api_key", config.streaming.openai_api_key),
+        ("response.api_key", config.response.api_key),
+    )
+    for key, secret in named:
+        if key != "standin.secret" and not secret.reveal().strip().isprintable():
+            yield _error(
+                f"{key} has a line break or control character in it: no HTTP header carries that",
+                key,
+            )
+        if secret.reveal().strip().lower() in _PLACEHOLDERS:
+            yield _error(f"{key} is a placeholder copied from the documentation", key)
+        elif key == "bridge.secret" and 0 < len(secret.reveal()) < MIN_BRIDGE_SECRET:
+            yield _error(
+                f"{key} has {len(secret.reveal())} characters, at least {MIN_BRIDGE_SECRET} "
+                f"are needed; {generate}",
+                key,
+            )
+        elif key == "standin.secret" and 0 < len(secret.reveal()) < MIN_BRIDGE_SECRET:
+            yield _warn(
+                f"{key} has only {len(secret.reveal())} characters; {generate} "
+                "and register it in StandIn",
+                key,
+            )
+
+
+def _tls(config: Config) -> Iterator[Finding]:
+    for table, cert, key in (
+        ("serve", config.serve.tls_cert, config.serve.tls_key),
+        ("standin", config.standin.tls_cert, config.standin.tls_key),
+    ):
+        names = (f"{table}.tls_cert", f"{table}.tls_key")
+        if bool(cert) != bool(key):
+            have, lack = names if cert else (names[1], names[0])
+            yield _error(f"{have} is given without {lack}: both are needed", have, lack)
+        for name, path in zip(names, (cert, key), strict=True):
+            yield from _missing_file(name, path)
+
+
+def _missing_file(key: str, path: str) -> Iterator[Finding]:
+    if path and not Path(path).exists():
+        yield _error(f"{key}: {path} does not exist", key)
+    elif path and not os.access(path, os.R_OK):
+        yield _error(f"{key}: {path} cannot be read by this user", key)
+
+
+def _exposure(config: Config) -> Iterator[Finding]:
+    serve, standin = config.serve, config.standin
+    for table, enabled, bind, cert in (
+        ("serve", serve.enabled, serve.bind, serve.tls_cert),
+        ("standin", standin.enabled, standin.bind, standin.tls_cert or serve.tls_cert),
+    ):
+        if not enabled or cert or is_loopback(bind):
+            continue
+        keys = (f"{table}.bind", f"{table}.tls_cert", "serve.tls_cert", "serve.insecure")
+        what = f"{table}.bind {bind} is not loopback and there is no TLS: audio"
+        what += " and the secret travel in clear" if table == "serve" else " travels in clear"
+        if serve.insecure:
+            yield _warn(f"{what} (acknowledged by serve.insecure)", *keys)
+        else:
+            yield _error(
+                f"{what}; give serve.tls_cert and serve.tls_key, bind to 127.0.0.1 behind a "
+                "proxy or tunnel, or acknowledge it with serve.insecure = true",
+                *keys,
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is certainly this machine: ``localhost``, 127.0.0.0/8 or ::1."""
+    bare = host.strip().strip("[]").lower()
+    if bare in ("localhost", "localhost."):
+        return True
+    try:
+        return ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return False
+
+
+def _authorization(config: Config) -> Iterator[Finding]:
+    rules = config.authorization
+    if config.inbound.enabled:
+        if rules.mode == "disabled":
+            yield _warn(
+                "authorization.mode is disabled: every inbound call will be refused; set "
+                "allowlist, tenant-only or open",
+                "authorization.mode",
+            )
+        elif rules.mode == "open":
+            yield _warn(
+                "authorization.mode is open: whoever can call the bot is answered",
+                "authorization.mode",
+            )
+        elif rules.mode == "allowlist" and not any(map(str.strip, rules.allow_from)):
+            yield _warn(
+                "authorization.mode is allowlist and allow_from is empty: every call will be "
+                "refused; add object ids or addresses to authorization.allow_from",
+                "authorization.allow_from",
+                "authorization.mode",
+            )
+        elif rules.mode == "tenant-only" and not any(map(str.strip, rules.allowed_tenants)):
+            yield _warn(
+                "authorization.mode is tenant-only and allowed_tenants is empty: every call will "
+                "be refused; add tenant ids to authorization.allowed_tenants",
+                "authorization.allowed_tenants",
+                "authorization.mode",
+            )
+    if rules.allow_from and rules.mode in ("open", "tenant-only"):
+        yield _warn(
+            f"authorization.allow_from has no effect in mode {rules.mode}",
+            "authorization.allow_from",
+            "authorization.mode",
+        )
+    if rules.allowed_tenants and rules.mode == "open":
+        yield _warn(
+            "authorization.allowed_tenants has no effect in mode open",
+            "authorization.allowed_tenants",
+            "authorization.mode",
+        )
+    if rules.hook_command and rules.hook_url:
+        yield _error(
+            "authorization.hook_command and authorization.hook_url are both given: keep one",
+            "authorization.hook_command",
+            "authorization.hook_url",
+        )
+    yield from _missing_command("authorization.hook_command", rules.hook_command)
+    yield from _clear_text("authorization.hook_url", rules.hook_url, "callers' identities travel")
+
+
+def _missing_command(key: str, command: tuple[str, ...]) -> Iterator[Finding]:
+    if command and shutil.which(command[0]) is None:
+        yield _error(f"{key}: {command[0]!a} is not an executable that can be found", key)
+
+
+def _clear_text(key: str, url: str, what: str) -> Iterator[Finding]:
+    parts = _split(url)
+    if parts is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        yield _warn(f"{key} is http to another machine: {what} in clear", key)
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        return parts if parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
+
+
+def _engine(config: Config, origins: Mapping[str, str]) -> Iterator[Finding]:
+    key = "streaming.openai_api_key"
+    if config.engine not in AVAILABLE_ENGINES:
+        yield _error(f"engine {config.engine} arrives with the next release; use offline", "engine")
+    elif config.engine == "openai" and not config.streaming.openai_api_key:
+        yield _error(
+            "engine is openai and there is no key: set OPENAI_API_KEY or " + key, "engine", key
+        )
+    elif config.engine == "auto" and origins.get(key, "default") not in (
+        "default",
+        "environment OPENAI_API_KEY",
+    ):
+        yield _warn(f"{key} is not used yet: this release's auto engine is offline", key)
+    if config.engine == "scripted" and not config.scripted.path:
+        yield _error("engine is scripted and scripted.path is empty", "scripted.path", "engine")
+    yield from _missing_file("scripted.path", config.scripted.path)
+    yield from _missing_file("offline.stt_model", config.offline.stt_model)
+    yield from _missing_file("offline.tts_voice", config.offline.tts_voice)
+    response = config.response
+    if response.command and response.base_url:
+        yield _error(
+            "response.command and response.base_url are both given: the mind is one of them",
+            "response.command",
+            "response.base_url",
+        )
+    yield from _missing_command("response.command", response.command)
+    yield from _clear_text("response.base_url", response.base_url, "what callers say travels")
+
+
+def _outbound(config: Config) -> Iterator[Finding]:
+    urls = {
+        "bridge.control_url": config.bridge.control_url,
+        "standin.worker_base_url": config.standin.worker_base_url,
+        "authorization.hook_url": config.authorization.hook_url,
+        "response.base_url": config.response.base_url,
+    }
+    for key, url in urls.items():
+        parts = _split(url)
+        if url and parts is None:
+            yield _error(f"{key} is not a URL with a host", key)
+        elif parts is not None and "@" in parts.netloc:
+            # The URL is not shown: what stands before the @ is a password.
+            yield _error(f"{key} has credentials in it: URLs are logged, take them out", key)
+    worker = _split(config.standin.worker_base_url)
+    if (
+        config.standin.enabled
+        and worker is not None
+        and not is_loopback(worker.hostname or "")
+        and not config.standin.allow_remote_worker
+    ):
+        yield _error(
+            f"standin.worker_base_url points to {worker.hostname}, which is not loopback; allow "
+            "it with standin.allow_remote_worker = true",
+            "standin.worker_base_url",
+            "standin.allow_remote_worker",
+        )
+    yield from _clear_text("bridge.control_url", config.bridge.control_url, "the secret travels")

@@ -1,0 +1,424 @@
+"""From TOML, environment and flags to the tree, with the origin of every value.
+
+Flags beat the environment, which beats the file, which beats the defaults. All problems
+are reported at once; a value that is wrong and secret is shown masked.
+
+Environment variables: ``TEAMSCALL_`` and the path in upper case with ``_`` for the dot.
+An empty variable counts as not set (compose files pass those through).
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import platformdirs
+
+from teamscall.config import checks
+from teamscall.config.options import (
+    ENV_PREFIX,
+    Option,
+    camel_case,
+    convert,
+    options,
+    parse_text,
+    tables,
+)
+from teamscall.config.secret import MASK, Secret
+from teamscall.config.source import TomlFile, read_toml
+from teamscall.config.tree import Config
+from teamscall.errors import ConfigError
+from teamscall.text import printable
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+CONFIG_VARIABLE = "TEAMSCALL_CONFIG"
+FILE_NAME = "teamscall.toml"
+
+# TEAMSCALL_ variables that are not options.
+_NOT_OPTIONS = frozenset({CONFIG_VARIABLE})
+
+# Seen where the plugin's users already keep it; only when no other source is given.
+_FALLBACK_VARIABLES = {"streaming.openai_api_key": "OPENAI_API_KEY"}
+
+# A secret is at most a few hundred characters: a longer file is another file.
+_MAX_SECRET_BYTES = 65_536
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A configuration and its story."""
+
+    config: Config
+    origins: Mapping[str, str]  # by path, for every option: "file teamscall.toml line 12"
+    warnings: tuple[str, ...]
+    path: Path | None  # None: there is no file
+
+
+class _Given(msgspec.Struct, frozen=True):
+    """One value of one layer."""
+
+    value: object
+    origin: str
+    base: Path  # relative paths are relative to this
+    text: bool = False  # an environment variable: read it as text
+
+
+def default_paths() -> tuple[Path, ...]:
+    """Where a configuration file is looked for when none is named, first match first."""
+    return (
+        Path(platformdirs.user_config_dir("teamscall", appauthor=False)) / FILE_NAME,
+        Path("/etc/teamscall") / FILE_NAME,
+    )
+
+
+def load_config(
+    path: Path | None = None,
+    *,
+    env: Mapping[str, str],
+    flags: Mapping[str, object] | None = None,
+    flag_names: Mapping[str, str] | None = None,
+    cross_checks: bool = True,
+) -> Loaded:
+    """Load the configuration.
+
+    Args:
+        path: the file; None looks at ``$TEAMSCALL_CONFIG``, then at ``default_paths()``.
+        env: the environment (``os.environ``).
+        flags: values by dotted path; None as a value means that the flag was not given.
+            Text is read as in the environment.
+        flag_names: what a flag is called where its name is not ``--`` plus its path's leaf.
+        cross_checks: False leaves out what makes no sense only for ``serve`` (no secret,
+            no listener); single values are always checked.
+
+    Raises:
+        ConfigError: with every problem found in ``problems``.
+    """
+    problems: list[str] = []
+    warnings: list[str] = []
+    file = _find(path, env)
+    given: dict[str, _Given] = {}
+    if file is not None:
+        given.update(_from_file(file, problems))
+    given.update(_from_env(env, warnings))
+    given.update(_from_flags(flags or {}, flag_names or {}, problems))
+
+    values: dict[str, object] = {}
+    origins = dict.fromkeys(options(), "default")
+    broken: set[str] = set()
+    for name, one in given.items():
+        option = options()[name]
+        origins[name] = one.origin
+        try:
+            values[name] = convert(option, _read(option, one), base=one.base)
+        except (ValueError, msgspec.ValidationError):
+            broken.add(name)
+            problems.append(_wrong_value(option, one))
+    for option in options().values():
+        if option.secret:
+            _resolve_secret(option, values, origins, env, problems, warnings, broken)
+    if file is not None:
+        warnings.extend(_readable_by_others(file, given))
+
+    config = _build(Config, "", values)
+    if cross_checks:
+        for finding in checks.check(config, origins):
+            if broken.isdisjoint(finding.keys):
+                (problems if finding.fatal else warnings).append(finding.text)
+    if problems:
+        count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+        where = f" ({file.path})" if file is not None else ""
+        raise ConfigError(f"The configuration has {count}{where}.", problems=tuple(problems))
+    return Loaded(
+        config=config,
+        origins=origins,
+        warnings=tuple(warnings),
+        path=file.path if file is not None else None,
+    )
+
+
+def _find(path: Path | None, env: Mapping[str, str]) -> TomlFile | None:
+    if path is not None:
+        return read_toml(path.expanduser())
+    if named := env.get(CONFIG_VARIABLE):
+        return read_toml(Path(named).expanduser())
+    for candidate in default_paths():
+        try:
+            candidate.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass  # it is there and not for us to see: reading it says so
+        return read_toml(candidate)
+    return None
+
+
+# --- layers -----------------------------------------------------------------------
+
+
+def _from_file(file: TomlFile, problems: list[str]) -> Iterator[tuple[str, _Given]]:
+    base = file.path.absolute().parent
+    for name, spelt, value in _known_keys(file, file.document, "", (), problems):
+        if isinstance(value, dict):
+            problems.append(f"{name}: a table where a value is expected ({file.where(*spelt)})")
+            continue
+        yield name, _Given(value, file.where(*spelt), base)
+
+
+def _known_keys(
+    file: TomlFile,
+    table: dict[str, Any],
+    prefix: str,
+    around: tuple[str, ...],
+    problems: list[str],
+) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """(canonical path, path as spelt, value) of the known keys; the rest become problems."""
+    seen: dict[str, str] = {}
+    for key, value in table.items():
+        spelt = (*around, key)
+        name = prefix + _canonical(key, prefix)
+        if name not in options() and name not in tables():
+            problems.append(_unknown_key(prefix + key, isinstance(value, dict), file.where(*spelt)))
+            continue
+        if name in seen:
+            problems.append(
+                f"{name}: given twice, as {seen[name]} and as {key} "
+                f"({file.where(*around, seen[name])}, {file.where(*spelt)})"
+            )
+            continue
+        seen[name] = key
+        if name in options():
+            yield name, spelt, value
+        elif isinstance(value, dict):
+            yield from _known_keys(file, value, f"{name}.", spelt, problems)
+        else:
+            problems.append(f"{name}: a value where a table is expected ({file.where(*spelt)})")
+
+
+def _canonical(key: str, prefix: str) -> str:
+    """``ringTimeoutMs`` -> ``ring_timeout_ms``; what is not known stays as it is."""
+    return _camel_names().get(prefix + key, key)
+
+
+@functools.cache
+def _camel_names() -> dict[str, str]:
+    names = {}
+    for path in (*options(), *tables()):
+        prefix, dot, leaf = path.rpartition(".")
+        names[prefix + dot + camel_case(leaf)] = leaf
+    return names
+
+
+def _from_env(env: Mapping[str, str], warnings: list[str]) -> Iterator[tuple[str, _Given]]:
+    by_variable = {option.env: option for option in options().values()}
+    for variable, value in env.items():
+        if not variable.startswith(ENV_PREFIX) or variable in _NOT_OPTIONS or not value:
+            continue
+        if variable in by_variable:
+            origin = f"environment {variable}"
+            yield by_variable[variable].path, _Given(value, origin, Path.cwd(), text=True)
+            continue
+        # Not an error: Kubernetes sets TEAMSCALL_PORT and its like for a service of that name.
+        close = _or(difflib.get_close_matches(variable, by_variable, n=2, cutoff=0.8))
+        meant = f"; did you mean {close}?" if close else ""
+        warnings.append(f"environment {printable(variable, 80)} is no option{meant}")
+
+
+def _from_flags(
+    flags: Mapping[str, object], names: Mapping[str, str], problems: list[str]
+) -> Iterator[tuple[str, _Given]]:
+    for path, value in flags.items():
+        if value is None:
+            continue
+        flag = names.get(path) or "--" + path.rpartition(".")[2].replace("_", "-")
+        name = _canonical_path(path)
+        if name not in options():
+            problems.append(_unknown_key(path, False, f"flag {flag}"))
+            continue
+        yield name, _Given(value, f"flag {flag}", Path.cwd(), text=isinstance(value, str))
+
+
+def _canonical_path(path: str) -> str:
+    by_camel = {option.camel: option.path for option in options().values()}
+    return by_camel.get(path, path)
+
+
+def _read(option: Option, one: _Given) -> object:
+    if one.text and isinstance(one.value, str):
+        return parse_text(option, one.value)
+    return one.value
+
+
+# --- words ------------------------------------------------------------------------
+
+
+def _or(words: list[str]) -> str:
+    return " or ".join(words)
+
+
+def _unknown_key(path: str, is_table: bool, origin: str) -> str:
+    what = "table" if is_table else "key"
+    close = _similar(path, is_table)
+    meant = f"; did you mean {_or(close)}?" if close else ""
+    return f"unknown {what} {printable(path, 80)} ({origin}){meant}"
+
+
+def _similar(path: str, is_table: bool) -> list[str]:
+    """What a wrong key may have been meant to be: by its leaf elsewhere, then by its path."""
+    if is_table:
+        return difflib.get_close_matches(path.lower(), sorted(tables()), n=1, cutoff=0.6)
+    leaf = path.rpartition(".")[2]
+    wanted = path.lower()
+    same_leaf = [
+        name
+        for name in options()
+        if leaf in (name.rpartition(".")[2], camel_case(name.rpartition(".")[2]))
+    ]
+    if same_leaf:
+        return sorted(
+            same_leaf, key=lambda name: -difflib.SequenceMatcher(None, wanted, name).ratio()
+        )[:2]
+    candidates = {option.path: option.path for option in options().values()}
+    candidates |= {option.camel.lower(): option.path for option in options().values()}
+    close = difflib.get_close_matches(wanted, candidates, n=1, cutoff=0.7)
+    if close or "." in path:
+        return [candidates[word] for word in close]
+    leaves = {name.rpartition(".")[2] for name in options()}
+    found = difflib.get_close_matches(wanted, sorted(leaves), n=1, cutoff=0.7)
+    return [name for name in options() if name.rpartition(".")[2] in found][:2]
+
+
+def _wrong_value(option: Option, one: _Given) -> str:
+    if option.secret:
+        shown = MASK
+    elif option.kind == "url":
+        shown = _without_credentials(str(one.value))
+    else:
+        shown = _shown(one.value)
+    unit = f" {option.unit}" if option.unit else ""
+    text = f"{option.path}: {printable(shown, 80)} is not {option.allowed}{unit} ({one.origin})"
+    if option.choices and isinstance(one.value, str):
+        close = difflib.get_close_matches(one.value.lower(), option.choices, n=1)
+        if close:
+            text += f"; did you mean {close[0]}?"
+    return text
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _without_credentials(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f'"{head.partition("//")[0]}//{MASK}@{tail}"' if at else f'"{url}"'
+
+
+# --- secrets ----------------------------------------------------------------------
+
+
+def _resolve_secret(
+    option: Option,
+    values: dict[str, object],
+    origins: dict[str, str],
+    env: Mapping[str, str],
+    problems: list[str],
+    warnings: list[str],
+    broken: set[str],
+) -> None:
+    """Put the secret's value in place, from the one source that is given."""
+    name, by_file, by_env = option.path, f"{option.path}_file", f"{option.path}_env"
+    sources = [key for key in (name, by_file, by_env) if values.get(key)]
+    if not broken.isdisjoint((name, by_file, by_env)):
+        broken.add(name)  # already told; "missing" would be a second, wrong complaint
+        return
+    if len(sources) > 1:
+        stated = " and ".join(f"{key} ({origins[key]})" for key in sources)
+        problems.append(f"{name}: has two sources, {stated}; keep one")
+        broken.add(name)
+        return
+    try:
+        if sources == [by_file]:
+            path = Path(str(values[by_file]))
+            values[name] = Secret(_secret_of_file(path, by_file, warnings))
+            origins[name] = f"file {path}, named by {by_file} ({origins[by_file]})"
+        elif sources == [by_env]:
+            variable = str(values[by_env])
+            if not env.get(variable):
+                raise ConfigError(f"names {printable(variable, 80)}, which is not set")
+            values[name] = Secret(env[variable])
+            origins[name] = f"environment {variable}, named by {by_env} ({origins[by_env]})"
+        elif not sources and (variable := _FALLBACK_VARIABLES.get(name, "")) and env.get(variable):
+            values[name] = Secret(env[variable])
+            origins[name] = f"environment {variable}"
+    except ConfigError as error:
+        problems.append(f"{sources[0]}: {error.message} ({origins[sources[0]]})")
+        broken.add(name)
+    value = values.get(name)
+    if isinstance(value, Secret) and value.reveal() != value.reveal().strip(" \t\r\n\"'"):
+        warnings.append(
+            f"{name} begins or ends with a blank or a quote, which counts as part of it; "
+            f"the other side must have the same ({origins[name]})"
+        )
+
+
+def _secret_of_file(path: Path, key: str, warnings: list[str]) -> str:
+    """A secret file's text without exactly one trailing newline (editors and echo add it)."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_SECRET_BYTES + 1)
+            mode = os.fstat(file.fileno()).st_mode
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigError(f"{path} cannot be read: {reason}") from error
+    if len(data) > _MAX_SECRET_BYTES:
+        raise ConfigError(f"{path} is longer than {_MAX_SECRET_BYTES} bytes")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text") from error
+    if text.endswith("\n"):
+        text = text[:-1].removesuffix("\r")
+    if not text:
+        raise ConfigError(f"{path} is empty")
+    if _open_to_others(mode):
+        warnings.append(f"{key}: {path} can be read by other users; chmod 600 it")
+    return text
+
+
+def _readable_by_others(file: TomlFile, given: Mapping[str, _Given]) -> Iterator[str]:
+    secrets = [
+        name
+        for name, one in given.items()
+        if options()[name].secret and one.value and one.origin.startswith("file ")
+    ]
+    if secrets and _open_to_others(file.path.stat().st_mode):
+        yield (
+            f"{file.path} holds {' and '.join(secrets)} and can be read by other users; "
+            "chmod 600 it, or move the secret to a file of its own"
+        )
+
+
+def _open_to_others(mode: int) -> bool:
+    return os.name == "posix" and bool(mode & (stat.S_IRGRP | stat.S_IROTH))
+
+
+# --- the tree ---------------------------------------------------------------------
+
+
+def _build(struct: type[_T], prefix: str, values: Mapping[str, object]) -> _T:
+    """The struct with what is given; the rest keeps its default."""
+    chosen: dict[str, Any] = {}
+    for one in msgspec.structs.fields(struct):
+        path = prefix + one.name
+        if path in values:
+            chosen[one.name] = values[path]
+        elif path in tables():
+            chosen[one.name] = _build(one.default_factory, f"{path}.", values)
+    return struct(**chosen)

@@ -1,0 +1,112 @@
+"""A TOML file with the line that each key stands on.
+
+tomllib gives values without positions, so a light scan of the same text finds them. It
+is only ever used to say where a value came from: a line that it does not find costs
+the line number, never the value.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from teamscall.errors import ConfigError
+from teamscall.text import printable
+
+# A configuration is a few kilobytes; whatever is larger is another file.
+MAX_FILE_BYTES = 1_048_576
+
+_BARE = r"(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')"
+_DOTTED = rf"{_BARE}(?:\s*\.\s*{_BARE})*"
+_HEADER = re.compile(rf"^\s*\[\[?\s*({_DOTTED})\s*\]")
+_ASSIGNED = re.compile(rf"^\s*({_DOTTED})\s*=")
+_PART = re.compile(_BARE)
+_AT = re.compile(r"^(?P<what>.*?) ?\((?:at line (?P<line>\d+), column (?P<column>\d+)|.*)\)$")
+
+
+class TomlFile(msgspec.Struct, frozen=True):
+    """A parsed file. ``lines`` maps key paths as they are spelt to line numbers from 1."""
+
+    path: Path
+    document: dict[str, Any]
+    lines: dict[tuple[str, ...], int]
+
+    def where(self, *parts: str) -> str:
+        """``file teamscall.toml line 12``, of the key or of the nearest one around it."""
+        for length in range(len(parts), 0, -1):
+            line = self.lines.get(parts[:length])
+            if line is not None:
+                return f"file {self.path.name} line {line}"
+        return f"file {self.path.name}"
+
+
+def read_toml(path: Path) -> TomlFile:
+    """Read and parse a configuration file. A leading BOM (Windows editors) is ignored.
+
+    Raises:
+        ConfigError: it cannot be read, is not UTF-8, or is not TOML; with file, line and
+            column where there are any.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise _unusable(
+            f"{path}: cannot be read: {error.strerror or type(error).__name__}"
+        ) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise _unusable(f"{path}: longer than {MAX_FILE_BYTES} bytes")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _unusable(f"{path} line {line}: not UTF-8") from error
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise _unusable(f"{path}{_syntax(str(error), text)}") from error
+    return TomlFile(path=path, document=document, lines=key_lines(text))
+
+
+def _unusable(problem: str) -> ConfigError:
+    return ConfigError("The configuration file cannot be used.", problems=(problem,))
+
+
+def _syntax(message: str, text: str) -> str:
+    match = _AT.match(message)
+    if match is None:
+        return f": {printable(message)}"
+    if match["line"] is None:  # "(at end of document)"
+        last = text.splitlines() or [""]
+        return f" line {len(last)} column {len(last[-1]) + 1}: {printable(match['what'])}"
+    return f" line {match['line']} column {match['column']}: {printable(match['what'])}"
+
+
+def key_lines(text: str) -> dict[tuple[str, ...], int]:
+    """Line numbers, from 1, of the tables and keys of a TOML text."""
+    found: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    closing = ""  # inside a multi-line string: what ends it
+    for number, line in enumerate(text.split("\n"), start=1):
+        if closing:
+            if line.count(closing) % 2:
+                closing = ""
+            continue
+        if header := _HEADER.match(line):
+            table = _parts(header[1])
+            found.setdefault(table, number)
+        elif assigned := _ASSIGNED.match(line):
+            found.setdefault(table + _parts(assigned[1]), number)
+        for quotes in ('"""', "'''"):
+            if line.count(quotes) % 2:
+                closing = quotes
+                break
+    return found
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in _PART.findall(dotted))
