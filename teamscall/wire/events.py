@@ -56,6 +56,7 @@ class CallStarted(msgspec.Struct, frozen=True):
     direction: Direction = "inbound"
     thread_id: str = ""  # StandIn; empty for a one-to-one call
     recording: RecordingStatus | None = None  # None: the gateway did not say
+    tenant_id: str = ""  # StandIn: of the message itself; whose it is is policy's to judge
 
 
 class CallEnded(msgspec.Struct, frozen=True):
