@@ -47,6 +47,9 @@ _NOT_OPTIONS = frozenset({CONFIG_VARIABLE})
 # Seen where the plugin's users already keep it; only when no other source is given.
 _FALLBACK_VARIABLES = {"streaming.openai_api_key": "OPENAI_API_KEY"}
 
+# A finding quotes at most two paths and a value.
+_MAX_LINE = 1000
+
 # A secret is at most a few hundred characters: a longer file is another file.
 _MAX_SECRET_BYTES = 65_536
 
@@ -133,20 +136,20 @@ def load_config(
     if problems:
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
         where = f" ({file.path})" if file is not None else ""
-        raise ConfigError(f"The configuration has {count}{where}.", problems=tuple(problems))
+        raise ConfigError(f"The configuration has {count}{where}.", problems=_lines(problems))
     return Loaded(
         config=config,
         origins=origins,
-        warnings=tuple(warnings),
+        warnings=_lines(warnings),
         path=file.path if file is not None else None,
     )
 
 
 def _find(path: Path | None, env: Mapping[str, str]) -> TomlFile | None:
     if path is not None:
-        return read_toml(path.expanduser())
+        return read_toml(path)
     if named := env.get(CONFIG_VARIABLE):
-        return read_toml(Path(named).expanduser())
+        return read_toml(Path(os.path.expanduser(named)))
     for candidate in default_paths():
         try:
             candidate.stat()
@@ -255,6 +258,11 @@ def _read(option: Option, one: _Given) -> object:
 
 
 # --- words ------------------------------------------------------------------------
+
+
+def _lines(texts: list[str]) -> tuple[str, ...]:
+    """One safe line each: file names and values of any kind may be quoted in them."""
+    return tuple(printable(text, _MAX_LINE) for text in texts)
 
 
 def _or(words: list[str]) -> str:
@@ -374,8 +382,8 @@ def _secret_of_file(path: Path, key: str, warnings: list[str]) -> str:
         with path.open("rb") as file:
             data = file.read(_MAX_SECRET_BYTES + 1)
             mode = os.fstat(file.fileno()).st_mode
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or "no such path"
         raise ConfigError(f"{path} cannot be read: {reason}") from error
     if len(data) > _MAX_SECRET_BYTES:
         raise ConfigError(f"{path} is longer than {_MAX_SECRET_BYTES} bytes")

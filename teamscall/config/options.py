@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import re
 import shlex
 import tomllib
@@ -142,7 +143,7 @@ def convert(option: Option, value: object, *, base: Path) -> object:
         raise ValueError("not a finite number")
     converted: object = msgspec.convert(value, option.annotation)
     if option.kind == "path" and isinstance(converted, str) and converted:
-        return str(base / Path(converted).expanduser())
+        return str(base / os.path.expanduser(converted))
     return converted
 
 

@@ -54,10 +54,9 @@ def read_toml(path: Path) -> TomlFile:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise _unusable(
-            f"{path}: cannot be read: {error.strerror or type(error).__name__}"
-        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or "no such path"
+        raise _unusable(f"{path}: cannot be read: {reason}") from error
     if len(data) > MAX_FILE_BYTES:
         raise _unusable(f"{path}: longer than {MAX_FILE_BYTES} bytes")
     try:
@@ -73,7 +72,9 @@ def read_toml(path: Path) -> TomlFile:
 
 
 def _unusable(problem: str) -> ConfigError:
-    return ConfigError("The configuration file cannot be used.", problems=(problem,))
+    return ConfigError(
+        "The configuration file cannot be used.", problems=(printable(problem, 1000),)
+    )
 
 
 def _syntax(message: str, text: str) -> str:
