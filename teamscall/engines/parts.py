@@ -1,0 +1,110 @@
+"""The three parts that a cascade is made of: an ear, a mind and a mouth.
+
+Owns their protocols and the small structs between them. Refuses to know who implements
+them (offline workers, OpenAI, a script) and how a session strings them together
+(:mod:`teamscall.engines.cascade`).
+
+Rule for every part: what fails raises :class:`teamscall.errors.EngineError`, whose
+message is safe to log (no key, none of the caller's words). Any other exception is a bug
+and fails the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Literal, Protocol
+
+import msgspec
+
+from teamscall.engines.base import (
+    BeginUtterance,
+    CallBrief,
+    CommitUtterance,
+    DiscardHeard,
+    Hear,
+)
+
+EarCommand = Hear | BeginUtterance | CommitUtterance | DiscardHeard
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of a conversation, as far as it was really said and heard."""
+
+    role: Literal["caller", "bot"]
+    text: str
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a mind is asked: ``text`` the caller said, or one ``digit`` that was pressed."""
+
+    call: CallBrief
+    turn: int
+    text: str = ""
+    digit: str = ""
+    history: tuple[Line, ...] = ()  # before this question, oldest first
+
+
+class Thought(msgspec.Struct, frozen=True):
+    """More of an answer. ``end_call``: hang up once the answer has been heard."""
+
+    text: str = ""
+    end_call: bool = False
+
+
+class Speech(msgspec.Struct, frozen=True):
+    """Some s16le mono PCM; any number of bytes, a sample may be split between two."""
+
+    pcm: bytes
+    rate: int
+
+
+class Ear(Protocol):
+    """Hears one call. Opened with the ``emit`` that takes its events."""
+
+    async def run(self) -> None:
+        """Serve until cancelled: emits ``EngineReady`` once it hears, then ``Transcript``
+        (and ``SpeechStarted``/``SpeechStopped`` where the engine takes the turns).
+
+        Raises:
+            EngineError: the ear is lost for good; the call cannot go on.
+        """
+        ...
+
+    def submit(self, command: EarCommand) -> None:
+        """Take audio or a mark in it. Never blocks, never raises, never emits."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything. Idempotent."""
+        ...
+
+
+class Mind(Protocol):
+    """Thinks for one call."""
+
+    def reply(self, question: Question) -> AsyncGenerator[Thought]:
+        """Stream the answer; yielding nothing is a valid answer (nothing to say).
+
+        Closed (``aclose``) or cancelled when the answer is no longer wanted.
+
+        Raises:
+            EngineError: it could not answer.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything. Idempotent."""
+        ...
+
+
+class Mouth(Protocol):
+    """Speaks; one may serve several calls."""
+
+    def speak(self, text: str) -> AsyncGenerator[Speech]:
+        """Stream the speech of one clause.
+
+        Raises:
+            EngineError: it could not be spoken. ``retryable`` ones are tried again by the
+                cascade when nothing of the clause was emitted yet.
+        """
+        ...
