@@ -67,7 +67,7 @@ MAX_REASON = 200
 
 # \A..\Z and not ^..$, which lets a trailing newline in.
 _CALL_ID = r"\A[A-Za-z0-9_-]{1,128}\Z"
-_is_call_id = re.compile(_CALL_ID).search
+_matches_call_id = re.compile(_CALL_ID).search
 
 _CallId = Annotated[str, msgspec.Meta(pattern=_CALL_ID)]
 _Integer = Annotated[int, msgspec.Meta(ge=-MAX_INTEGER - 1, le=MAX_INTEGER)]
@@ -343,11 +343,16 @@ def decode_to_gateway(data: str | bytes, *, call_id: str = "") -> ToGateway | Dr
             raise AssertionError("the union is covered")
 
 
+def is_call_id(call_id: str) -> bool:
+    """May this dialect name a call so? ``^[A-Za-z0-9_-]{1,128}$``."""
+    return _matches_call_id(call_id) is not None
+
+
 # --- pieces -----------------------------------------------------------------------------
 
 
 def _encode(wire: _From | _To | _AudioInBytes | _AudioOutBytes) -> bytes:
-    if not _is_call_id(wire.call_id):
+    if not is_call_id(wire.call_id):
         raise ValueError("a call id is 1 to 128 letters, digits, underscores and hyphens")
     return _json.encode(wire)
 

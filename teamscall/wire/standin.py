@@ -78,6 +78,7 @@ _Mime = Annotated[str, msgspec.Meta(max_length=127)]  # RFC 6838's bound for one
 _Digit = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"]
 _ImageMime = Literal["image/jpeg", "image/png"]
 _NULL = msgspec.Raw(b"null")
+_DESCENDING = Dropped("bad-field", "speech.marks do not ascend")
 
 # An unknown status ("failed" occurs) is explicit and opens no gate.
 _RECORDING: dict[str, RecordingStatus] = {"active": "active", "inactive": "inactive"}
@@ -286,11 +287,7 @@ def encode_to_gateway(message: ToGateway) -> bytes | None:
     """
     match message:
         case AudioOut(seq=seq, pcm=pcm):
-            return _json.encode(
-                _AudioFrameBytes(
-                    checked_count(seq), checked_count(message.timestamp_ms), _audio(pcm)
-                )
-            )
+            return _json.encode(_audio_frame(seq, message.timestamp_ms, pcm))
         case Flush():
             return _json.encode(_AssistantCancel(checked_count(message.turn_id)))
         case Pong():
@@ -300,15 +297,7 @@ def encode_to_gateway(message: ToGateway) -> bytes | None:
         case SpeechMarks():
             return _json.encode(_SpeechMarks(_marks(message.marks), ts=0))
         case ShowImage():
-            return _json.encode(
-                _DisplayImageBytes(
-                    _picture(message.data),
-                    message.mime,
-                    duration_ms=checked_count(message.duration_ms) or None,
-                    mode=message.mode or None,
-                    caption=message.caption or None,
-                )
-            )
+            return _json.encode(_display_image(message))
         case HangUp():
             return _json.encode(_SessionEnd(message.reason))
         case AuthAnswer() | PlaceCall():
@@ -329,48 +318,17 @@ def encode_from_gateway(event: FromGateway) -> bytes | None:
     """
     match event:
         case AudioIn(seq=seq, pcm=pcm):
-            return _json.encode(
-                _AudioFrameBytes(
-                    checked_count(seq),
-                    checked_count(event.timestamp_ms),
-                    _audio(pcm),
-                    event.speaker or None,
-                )
-            )
+            return _json.encode(_audio_frame(seq, event.timestamp_ms, pcm, event.speaker))
         case Pinged():
             return _json.encode(_Ping(raw_integer(event.ts)))
         case CallStarted():
-            if not event.call_id.strip():
-                raise ValueError("a blank call id starts no call")
-            return _json.encode(
-                _SessionStart(
-                    event.call_id,
-                    event.thread_id,
-                    _caller_fields(event.caller),
-                    event.recording,
-                    event.direction,
-                    event.tenant_id or None,
-                )
-            )
+            return _json.encode(_session_start(event))
         case CallEnded():
             return _json.encode(_SessionEnd(event.reason))
         case RecordingChanged():
             return _json.encode(_RecordingStatus(event.status))
         case VideoIn():
-            if event.width < 1 or event.height < 1:
-                raise ValueError("a picture has a width and a height")
-            return _json.encode(
-                _VideoFrameBytes(
-                    event.source,
-                    checked_count(event.timestamp_ms),
-                    checked_count(event.width),
-                    checked_count(event.height),
-                    event.mime or _DEFAULT_MIME,
-                    _picture(event.data),
-                    event.participant_id or None,
-                    event.participant_name or None,
-                )
-            )
+            return _json.encode(_video_frame(event))
         case ParticipantsChanged():
             return _json.encode(_Participants(checked_count(event.count)))
         case DigitPressed():
@@ -410,9 +368,7 @@ def decode_to_gateway(data: str | bytes, *, call_id: str = "") -> ToGateway | Dr
             return Express(call_id, _EMOTIONS.get(message.emotion, "neutral"))
         case _SpeechMarks():
             marks = tuple(SpeechMark(m.t_ms, m.viseme_id) for m in message.marks)
-            if not _ascend(marks):
-                return Dropped("bad-field", "speech.marks do not ascend")
-            return SpeechMarks(call_id, marks)
+            return SpeechMarks(call_id, marks) if _ascend(marks) else _DESCENDING
         case _DisplayImage():
             return _shown(message, call_id)
         case _SessionEnd():
@@ -444,13 +400,34 @@ def _started(message: _SessionStart) -> CallStarted | Dropped:
     )
 
 
-def _caller_fields(caller: Caller) -> dict[str, str]:
-    fields = {
-        "aadId": caller.user_id,
-        "displayName": caller.display_name,
-        "tenantId": caller.tenant_id,
-    }
-    return {name: value for name, value in fields.items() if value}
+def _session_start(event: CallStarted) -> _SessionStart:
+    if not event.call_id.strip():
+        raise ValueError("a blank call id starts no call")
+    who = event.caller
+    caller = {"aadId": who.user_id, "displayName": who.display_name, "tenantId": who.tenant_id}
+    return _SessionStart(
+        event.call_id,
+        event.thread_id,
+        {name: value for name, value in caller.items() if value},
+        event.recording,
+        event.direction,
+        event.tenant_id or None,
+    )
+
+
+def _video_frame(event: VideoIn) -> _VideoFrameBytes:
+    if event.width < 1 or event.height < 1:
+        raise ValueError("a picture has a width and a height")
+    return _VideoFrameBytes(
+        event.source,
+        checked_count(event.timestamp_ms),
+        checked_count(event.width),
+        checked_count(event.height),
+        event.mime or _DEFAULT_MIME,
+        _picture(event.data),
+        event.participant_id or None,
+        event.participant_name or None,
+    )
 
 
 def _seen(message: _VideoFrame, call_id: str) -> VideoIn | Dropped:
@@ -478,6 +455,16 @@ def _shown(message: _DisplayImage, call_id: str) -> ShowImage | Dropped:
     return ShowImage(call_id, data, message.mime, duration_ms, mode, caption)
 
 
+def _display_image(message: ShowImage) -> _DisplayImageBytes:
+    return _DisplayImageBytes(
+        _picture(message.data),
+        message.mime,
+        checked_count(message.duration_ms) or None,
+        message.mode or None,
+        message.caption or None,
+    )
+
+
 def _read_picture(text: str, kind: str) -> bytes | Dropped:
     if len(text) > (MAX_PICTURE_BYTES + 2) // 3 * 4:
         return Dropped("too-large", kind)
@@ -490,10 +477,10 @@ def _bad_audio(pcm: bytes | None) -> Dropped:
     return Dropped("bad-audio", f"audio.frame of {len(pcm)} bytes")
 
 
-def _audio(pcm: bytes) -> bytes:
+def _audio_frame(seq: int, timestamp_ms: int, pcm: bytes, speaker: str = "") -> _AudioFrameBytes:
     if not pcm or len(pcm) % 2 or len(pcm) > MAX_AUDIO_BYTES:
         raise ValueError(f"an even number of bytes up to {MAX_AUDIO_BYTES}, not {len(pcm)}")
-    return pcm
+    return _AudioFrameBytes(checked_count(seq), checked_count(timestamp_ms), pcm, speaker or None)
 
 
 def _picture(data: bytes) -> bytes:
