@@ -14,7 +14,8 @@ Rules:
    than the lead. Everything unsent stays here, where a flush can drop it.
 3. When the far side ran dry (idle, engine late, our loop stalled), its clock starts again
    at ``now`` with the full lead. Nothing is sent faster to make up for the gap: that would
-   leave the gap's length standing in the far side's buffer for good.
+   leave the gap's length standing in the far side's buffer for good. Dry for less than a
+   frame is not dry: the timeline stands, and jitter adds up to nothing.
 4. A flush ends every utterance at once and raises the epoch; what belongs to an ended
    utterance or an older epoch is dropped when it is pushed.
 """
@@ -30,6 +31,10 @@ from teamscall.wire.events import FRAME_BYTES, FRAME_MS, SAMPLE_RATE
 
 BYTES_PER_MS = SAMPLE_RATE * 2 // 1000  # 32
 FRAME_US = FRAME_MS * 1000
+
+# Being late by less than this does not restart the far side's clock. Every receiver holds
+# at least one frame of its own (the C# gateway's reorder buffer: three), so it plays on.
+JITTER_US = FRAME_US
 
 # Ten minutes: longer than any answer worth hearing, 19 MB. The end of what exceeds it is
 # refused, since the beginning is what the caller is listening to.
@@ -170,6 +175,19 @@ class Pacer:
         self._epoch += 1
         return ended
 
+    def drop(self, turn: int) -> Played:
+        """End one turn, the others go on: what is unsent of it is dropped, later pushes too."""
+        utterance = self._turns.pop(turn, None)
+        if utterance is None:
+            line = self._over.get(turn, Played(turn))
+        else:
+            line = utterance.line()
+            self._backlog -= len(utterance.buffer)
+            utterance.buffer.clear()
+            utterance.finished = True
+        self._remember(line)
+        return line
+
     def pause(self, now: float) -> None:
         """The link is lost: send nothing until ``resume``. What was sent plays on."""
         self._settle(_us(now))
@@ -190,7 +208,7 @@ class Pacer:
         self._settle(now_us)
         frames: list[OutFrame] = []
         while not self._paused and (utterance := self._sendable()) is not None:
-            if self._played_until < now_us:
+            if self._played_until + JITTER_US <= now_us:
                 self._restart_clock(utterance, now_us)
             if self._played_until + FRAME_US > now_us + self._lead_us:
                 break
