@@ -262,6 +262,7 @@ DropCause = Literal[
     "bad-audio",  # base64, size or parity
     "binary",  # a binary frame where text is spoken
     "too-large",
+    "flood",  # more messages other than audio than any gateway says (server)
 ]
 
 

@@ -1,0 +1,449 @@
+"""Who may come in: paths, methods, credentials, capacity, in that order.
+
+Owns the answer to every request head, pure and synchronous, so that nothing can race
+between a check and what it allows; and the operator's words for each refusal. Refuses
+to know sockets and HTTP framing. What a peer reads in an answer depends on the status
+alone: every reason for a 401 has the same body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import Literal
+
+import msgspec
+
+from teamscall import __version__
+from teamscall.calls.link import Exchange
+from teamscall.config import Config, Secret
+from teamscall.server.limits import FailedAttempts
+from teamscall.server.refusals import Refusals
+from teamscall.wire.control import OUTCOME_SEGMENT, call_id_from_path, decode_outcome
+from teamscall.wire.events import Dialect, Dropped
+from teamscall.wire.signature import (
+    BRIDGE_SECRET_HEADER,
+    GENERATIONS,
+    SIGNATURE_V2_HEADER,
+    TODAY,
+    ReplayGuard,
+    Verdict,
+    diagnose,
+    diagnose_secret,
+    secrets_match,
+    verify_control,
+    verify_v1,
+)
+
+Refusal = Literal[
+    "wrong-path",
+    "bad-call-id",
+    "wrong-method",
+    "plain-http",
+    "draining",
+    "capacity",
+    "address-capacity",
+    "signature-missing",
+    "signature-malformed",
+    "signature-stale",
+    "signature-mismatch",
+    "replayed",
+    "secret-missing",
+    "secret-mismatch",
+    "too-many-attempts",
+    "duplicate-call",
+    "bad-upgrade",
+    "malformed",
+    "head-too-large",
+    "http-version",
+    "open-timeout",
+    "body-too-large",
+    "bad-outcome",
+]
+
+# A drained process is replaced, which takes its time; a slot is freed by any hang-up.
+RETRY_AFTER_S: dict[Refusal, int] = {"draining": 30, "capacity": 5, "address-capacity": 5}
+
+# What each refusal answers. The body is the status's alone.
+STATUS: dict[Refusal, int] = {
+    "wrong-path": 404,
+    "bad-call-id": 400,
+    "wrong-method": 405,
+    "plain-http": 426,
+    "draining": 503,
+    "capacity": 503,
+    "address-capacity": 503,
+    "signature-missing": 401,
+    "signature-malformed": 401,
+    "signature-stale": 401,
+    "signature-mismatch": 401,
+    "replayed": 401,
+    "secret-missing": 401,
+    "secret-mismatch": 401,
+    "too-many-attempts": 429,
+    "duplicate-call": 409,
+    "bad-upgrade": 400,
+    "malformed": 400,
+    "head-too-large": 431,
+    "http-version": 505,
+    "open-timeout": 408,
+    "body-too-large": 413,
+    "bad-outcome": 400,
+}
+_SIGNATURE_REFUSALS: dict[str, Refusal] = {
+    "missing": "signature-missing",
+    "malformed": "signature-malformed",
+    "stale": "signature-stale",
+    "mismatch": "signature-mismatch",
+}
+_BODIES = {
+    400: "bad request",
+    401: "unauthorized",
+    404: "not found",
+    405: "method not allowed",
+    408: "request timeout",
+    409: "call is live",
+    413: "body too large",
+    426: "websocket upgrade required",
+    429: "too many attempts",
+    431: "request head too large",
+    503: "unavailable",
+    505: "http version not supported",
+}
+
+
+class Head(msgspec.Struct, frozen=True):
+    """A request line and its headers; names are lower case, values the bytes as sent."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[bytes, bytes], ...]
+
+    @property
+    def path(self) -> str:
+        """The target without its query, still percent-encoded."""
+        return self.target.partition("?")[0]
+
+    def raw(self, name: str) -> bytes | None:
+        """A header's value; several of the same name are joined, so that none is preferred."""
+        values = [value for key, value in self.headers if key == name.lower().encode()]
+        return b", ".join(values) if values else None
+
+    def header(self, name: str) -> str | None:
+        """The same as text: latin-1, which takes any byte."""
+        value = self.raw(name)
+        return None if value is None else value.decode("latin-1")
+
+    def texts(self) -> dict[str, str]:
+        """Every header as text, by its lower-case name."""
+        names = {key.decode("latin-1") for key, _ in self.headers}
+        return {name: self.header(name) or "" for name in names}
+
+    @property
+    def upgrades(self) -> bool:
+        """Whether this asks for a WebSocket."""
+        return _has_token(self.header("upgrade"), "websocket") and _has_token(
+            self.header("connection"), "upgrade"
+        )
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A plain HTTP answer; the connection ends with it."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """Credentials are right; nothing is spent or reserved before :meth:`Gate.claim`."""
+
+    dialect: Dialect
+    call_id: str | None = None
+    proofs: frozenset[tuple[int, str]] = frozenset()  # (timestamp ms, signature) to spend
+
+
+class OutcomeReport(msgspec.Struct, frozen=True):
+    """A call outcome whose body has yet to come."""
+
+    call_id: str
+
+
+class Gate:
+    """Decides about every request head.
+
+    ``open_sockets(dialect, host)`` counts this dialect's open sockets, of one host or
+    (``host`` None) of all.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        exchange: Exchange,
+        refusals: Refusals,
+        open_sockets: Callable[[Dialect, str | None], int],
+    ) -> None:
+        self._config = config
+        self._exchange = exchange
+        self._refusals = refusals
+        self._open = open_sockets
+        self._bridge_secret = _utf8(config.bridge.secret)
+        self._standin_secret = _utf8(config.standin.secret)
+        self._window_ms = config.standin.hmac_window_ms
+        self._outcome_paths = [path + OUTCOME_SEGMENT for path in config.standin.paths]
+        self._replays = ReplayGuard(self._window_ms)
+        self.attempts = FailedAttempts(
+            config.bridge.max_failed_attempts, config.bridge.failed_attempts_window_ms / 1000
+        )
+        self.draining = False
+
+    def examine(
+        self, head: Head, address: str, dialects: Container[Dialect], now: float, wall_ms: int
+    ) -> Answer | Ticket | OutcomeReport:
+        """Everything that can be decided from the head alone.
+
+        ``address`` is the peer's ``host:port``; ``now`` monotonic seconds; ``wall_ms``
+        epoch milliseconds. Spends nothing.
+        """
+        path = head.path
+        if path in ("/healthz", "/readyz"):
+            return self._health(head, address, now)
+        if "csharp" in dialects and path == self._config.serve.path:
+            return self._examine_csharp(head, address, now)
+        if "standin" in dialects:
+            verdict = self._examine_standin(head, address, now, wall_ms)
+            if verdict is not None:
+                return verdict
+        return self.refuse("wrong-path", address, now, detail=self._path_words(head, dialects))
+
+    def claim(self, ticket: Ticket, address: str, now: float, wall_ms: int) -> Answer | None:
+        """Spend the ticket's signatures and reserve the call; None when it may come in."""
+        if ticket.call_id is None:
+            return None
+        call_id = ticket.call_id
+        # Every pair that verified is spent, or the other one would admit a second socket.
+        fresh = [
+            self._replays.spend(call_id, stamp, signature, wall_ms)
+            for stamp, signature in sorted(ticket.proofs)
+        ]
+        if not all(fresh):
+            return self.refuse(
+                "replayed",
+                address,
+                now,
+                call_id=call_id,
+                detail="this signature was used before: a replay, or a retry that was not signed "
+                "anew",
+            )
+        if not self._exchange.reserve(call_id, _host(address)):
+            return self.refuse("duplicate-call", address, now, call_id=call_id)
+        return None
+
+    def report(
+        self,
+        pending: OutcomeReport,
+        head: Head,
+        body: bytes,
+        address: str,
+        now: float,
+        wall_ms: int,
+    ) -> Answer:
+        """A call outcome with its whole body: verify, then tell the calls."""
+        call_id = pending.call_id
+        verdict = verify_control(
+            self._standin_secret,
+            head.texts(),
+            head.method,
+            head.path,
+            body,
+            call_id,
+            wall_ms,
+            self._window_ms,
+        )
+        if not verdict.ok:
+            v2 = head.header(SIGNATURE_V2_HEADER) is not None
+            return self._refuse_signature(verdict, head, call_id, address, now, v2=v2)
+        outcome = decode_outcome(body)
+        if isinstance(outcome, Dropped):
+            return self.refuse("bad-outcome", address, now, call_id=call_id, detail=outcome.cause)
+        if outcome is not None:
+            self._exchange.outcome(call_id, outcome)
+        return Answer(200, b'{"ok":true}')
+
+    def refuse(
+        self,
+        reason: Refusal,
+        address: str,
+        now: float,
+        *,
+        call_id: str = "",
+        detail: str = "",
+        retry_after_s: int = 0,
+        allow: str = "GET",
+    ) -> Answer:
+        """Count and log one refusal; its answer."""
+        status = STATUS[reason]
+        self._refusals.note(reason, address, now, status=status, call_id=call_id, detail=detail)
+        headers: tuple[tuple[str, str], ...] = ()
+        if retry_after_s or reason in RETRY_AFTER_S:
+            headers = (("Retry-After", str(retry_after_s or RETRY_AFTER_S[reason])),)
+        elif status == 405:
+            headers = (("Allow", allow),)
+        elif status == 426:
+            headers = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
+        return Answer(status, msgspec.json.encode({"error": _BODIES[status]}), headers)
+
+    def note_tls(self, address: str, now: float) -> None:
+        """A TLS handshake failed; there is nobody to answer."""
+        detail = "the peer does not speak TLS, or does not trust our certificate"
+        self._refusals.note("tls-handshake", address, now, detail=detail)
+
+    # --- the C# gateway ---------------------------------------------------------------
+
+    def _examine_csharp(self, head: Head, address: str, now: float) -> Answer | Ticket:
+        if head.method != "GET" or not head.upgrades:
+            return self.refuse("plain-http", address, now)
+        given = head.raw(BRIDGE_SECRET_HEADER)
+        # The secret first: a right one passes whoever else failed from the same address.
+        if given is None or not secrets_match(given, self._bridge_secret):
+            wait_s = self.attempts.fail(_host(address), now)
+            if wait_s:
+                return self.refuse("too-many-attempts", address, now, retry_after_s=wait_s)
+            return self.refuse(
+                "secret-mismatch" if given else "secret-missing",
+                address,
+                now,
+                detail=diagnose_secret(given, self._bridge_secret),
+            )
+        if self._is_draining():
+            return self.refuse("draining", address, now)
+        if self._open("csharp", None) >= self._config.serve.max_connections:
+            return self.refuse("capacity", address, now, detail="serve.max_connections is reached")
+        return Ticket("csharp")
+
+    # --- StandIn ----------------------------------------------------------------------
+
+    def _examine_standin(
+        self, head: Head, address: str, now: float, wall_ms: int
+    ) -> Answer | Ticket | OutcomeReport | None:
+        """None: this path is none of StandIn's."""
+        outcome_id = call_id_from_path(head.target, self._outcome_paths)
+        if isinstance(outcome_id, str):
+            if head.method == "POST":
+                return OutcomeReport(outcome_id)
+            return self.refuse("wrong-method", address, now, call_id=outcome_id, allow="POST")
+        call_id = call_id_from_path(head.target, self._config.standin.paths)
+        if not isinstance(call_id, str):
+            bad = next((path for path in (outcome_id, call_id) if path.status == 400), None)
+            if bad is None:
+                return None
+            return self.refuse("bad-call-id", address, now, detail=bad.reason)
+        if head.method != "GET":
+            return self.refuse("wrong-method", address, now, call_id=call_id)
+        if not head.upgrades:
+            return self.refuse("plain-http", address, now, call_id=call_id)
+        full = self._standin_full(address)
+        if full is not None:
+            return self.refuse(full[0], address, now, call_id=call_id, detail=full[1])
+        verified = self._verify_v1(head, call_id, wall_ms)
+        if isinstance(verified, Verdict):
+            return self._refuse_signature(verified, head, call_id, address, now)
+        return Ticket("standin", call_id, verified)
+
+    def _standin_full(self, address: str) -> tuple[Refusal, str] | None:
+        if self._is_draining():
+            return "draining", ""
+        limits = self._config.standin
+        if self._open("standin", None) >= limits.max_connections:
+            return "capacity", "standin.max_connections is reached"
+        if self._open("standin", _host(address)) >= limits.max_connections_per_address:
+            return "address-capacity", "standin.max_connections_per_address is reached"
+        unavailable = self._exchange.unavailable("standin", _host(address))
+        return None if unavailable is None else (unavailable, "")
+
+    def _verify_v1(
+        self, head: Head, call_id: str, wall_ms: int
+    ) -> frozenset[tuple[int, str]] | Verdict:
+        """Every header pair that verifies; if none does, the verdict on the newest sent."""
+        proofs: set[tuple[int, str]] = set()
+        failed: Verdict | None = None
+        for names in GENERATIONS:
+            verdict = verify_v1(
+                self._standin_secret,
+                head.header(names.timestamp_header),
+                call_id,
+                head.header(names.signature_header),
+                wall_ms,
+                self._window_ms,
+            )
+            if verdict.ok:
+                proofs.add((verdict.timestamp_ms, verdict.signature))
+            elif failed is None or failed.reason == "missing":
+                failed = verdict
+        return frozenset(proofs) if proofs or failed is None else failed
+
+    def _refuse_signature(
+        self,
+        verdict: Verdict,
+        head: Head,
+        call_id: str,
+        address: str,
+        now: float,
+        *,
+        v2: bool = False,
+    ) -> Answer:
+        stamp = head.header(TODAY.timestamp_header) or head.header(GENERATIONS[-1].timestamp_header)
+        if v2 and verdict.reason == "mismatch":
+            detail = "wrong secret, or the path or body was changed on the way"
+        else:
+            detail = diagnose(self._standin_secret, verdict, stamp, call_id, self._window_ms)
+        return self.refuse(
+            _SIGNATURE_REFUSALS[verdict.reason], address, now, call_id=call_id, detail=detail
+        )
+
+    # --- both -------------------------------------------------------------------------
+
+    def _is_draining(self) -> bool:
+        return self.draining or self._exchange.readiness().draining
+
+    def _health(self, head: Head, address: str, now: float) -> Answer:
+        if head.method not in ("GET", "HEAD"):
+            return self.refuse("wrong-method", address, now, allow="GET, HEAD")
+        if head.path == "/healthz":
+            return _json(200, {"status": "alive", "version": __version__})
+        state = self._exchange.readiness()
+        draining = state.draining or self.draining
+        ready = state.ready and not draining
+        word = "ready" if ready else "draining" if draining else "full"
+        return _json(
+            200 if ready else 503,
+            {
+                "status": word,
+                "draining": draining,
+                "activeCalls": state.active_calls,
+                "slotsFree": state.slots_free,
+            },
+        )
+
+    def _path_words(self, head: Head, dialects: Container[Dialect]) -> str:
+        expected = [self._config.serve.path] if "csharp" in dialects else []
+        if "standin" in dialects:
+            expected += [f"{prefix}/{{callId}}" for prefix in self._config.standin.paths]
+        return f"asked for {head.path[:120]!a}; this listener has {', '.join(expected)}"
+
+
+def _has_token(value: str | None, token: str) -> bool:
+    return value is not None and token in (part.strip().lower() for part in value.split(","))
+
+
+def _json(status: int, body: dict[str, object]) -> Answer:
+    return Answer(status, msgspec.json.encode(body))
+
+
+def _host(address: str) -> str:
+    """``host:port`` without the port and an IPv6 address's brackets."""
+    return address.rpartition(":")[0].strip("[]")
+
+
+def _utf8(secret: Secret) -> bytes:
+    # surrogateescape: environment variables may hold bytes that are not UTF-8.
+    return secret.reveal().encode("utf-8", "surrogateescape")

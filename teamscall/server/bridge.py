@@ -1,0 +1,300 @@
+"""The server as a whole: opens its listeners, keeps its sockets, stops in bounded time.
+
+Owns the tables of opening and open sockets, the one ticker that looks at every deadline,
+and the watchdog. Refuses to know who may come in (``admission``), frames (``link``) and
+calls (behind ``Exchange``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections import Counter
+
+import msgspec
+from websockets.server import ServerProtocol
+
+from teamscall.calls.link import Exchange
+from teamscall.clock import Clock
+from teamscall.config import Config
+from teamscall.errors import ListenError
+from teamscall.server.admission import Gate, Ticket
+from teamscall.server.link import TICK_S, LinkLimits, SocketLink
+from teamscall.server.listener import accept_forever, open_sockets, tls_context
+from teamscall.server.opening import Opening
+from teamscall.server.refusals import Refusals
+from teamscall.server.watchdog import Watchdog
+from teamscall.wire.events import Dialect
+
+# Sockets that have not been answered yet. Beyond it the oldest goes: a slow-loris loses
+# its place, a gateway's upgrade takes one round trip.
+MAX_OPENING = 512
+
+# After the sockets were aborted: the loop's turns until they are gone.
+_ABORT_S = 1.0
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """One open port. ``urls`` has one WebSocket URL per path that is served."""
+
+    urls: tuple[str, ...]
+    dialects: tuple[Dialect, ...]
+    host: str
+    port: int
+    tls: bool
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """A listener to open."""
+
+    dialects: tuple[Dialect, ...]
+    bind: str
+    port: int
+    tls: ssl.SSLContext | None
+
+
+class Bridge:
+    """The listeners of both dialects in front of one exchange.
+
+    Everything goes to ``log``, as static messages with structured fields. :meth:`start` and
+    :meth:`stop` once each, on one event loop.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        exchange: Exchange,
+        clock: Clock,
+        log: logging.Logger = logging.getLogger("teamscall.server"),  # noqa: B008
+    ) -> None:
+        self.exchange = exchange
+        self.clock = clock
+        self.log = log
+        self.refused = Refusals(log)
+        self.gate = Gate(config, exchange, self.refused, self.count)
+        self.open_timeout_s = config.serve.open_timeout_ms / 1000
+        self.watchdog = Watchdog(log, beat_s=TICK_S)
+        self._config = config
+        self._close_timeout_s = config.serve.close_timeout_ms / 1000
+        self._opening: dict[Opening, None] = {}  # in the order of arrival
+        self._links: set[SocketLink] = set()
+        self._empty = asyncio.Event()  # no socket is left
+        self._sockets: list[socket.socket] = []
+        self._accepting: list[asyncio.Task[None]] = []
+        self._run: asyncio.Task[None] | None = None
+
+    @property
+    def refusals(self) -> Counter[str]:
+        """Refused requests since the start, by reason."""
+        return self.refused.counts
+
+    @property
+    def open_links(self) -> int:
+        """WebSockets that are open now."""
+        return len(self._links)
+
+    def count(self, dialect: Dialect, host: str | None) -> int:
+        """Open WebSockets of one dialect, of one peer host or (None) of all."""
+        return sum(
+            link.dialect == dialect and (host is None or link.host == host) for link in self._links
+        )
+
+    async def start(self) -> tuple[Listening, ...]:
+        """Open every enabled listener.
+
+        Raises:
+            ListenError: a port is taken, a certificate is bad, a secret is missing; nothing
+                is left open then.
+        """
+        listening: list[Listening] = []
+        accepting: list[tuple[socket.socket, _Plan]] = []
+        try:
+            for plan in self._plans():
+                sockets = await open_sockets(plan.bind, plan.port)
+                self._sockets += sockets
+                accepting += [(sock, plan) for sock in sockets]
+                listening.append(self._describe(plan, sockets[0].getsockname()[1]))
+        except ListenError:
+            self._close_sockets()
+            raise
+        self.watchdog.start()
+        # The root of everything that runs here; stop() ends and awaits it.
+        self._run = asyncio.get_running_loop().create_task(
+            self._serve(accepting), name="teamscall-server"
+        )
+        self._run.add_done_callback(self._fell)
+        return tuple(listening)
+
+    async def stop(self, *, code: int = 1001, reason: str = "server-shutdown") -> None:
+        """Stop accepting, close every WebSocket with ``code``, cut what does not close.
+
+        Returns after at most ``serve.close_timeout_ms`` plus a second.
+        """
+        self.gate.draining = True
+        if self._run is None:
+            return
+        run, self._run = self._run, None
+        for task in self._accepting:
+            task.cancel()
+        if self._accepting:
+            await asyncio.wait(self._accepting)
+        self._close_sockets()
+        for opening in list(self._opening):
+            opening.shut()
+        for link in list(self._links):
+            link.close(code, reason)
+        if not await self._emptied(self._close_timeout_s):
+            for opening in list(self._opening):
+                opening.evict()
+            for link in list(self._links):
+                link.abort(reason)
+            if not await self._emptied(_ABORT_S):
+                self.log.error("Sockets are left open", extra={"count": len(self._links)})
+        run.cancel()
+        await asyncio.wait([run])
+        self.watchdog.stop()
+
+    # --- for links and openings -------------------------------------------------------
+
+    def max_message_bytes(self, dialect: Dialect) -> int:
+        """The dialect's cap of one message."""
+        if dialect == "csharp":
+            return self._config.serve.max_message_bytes
+        return self._config.standin.max_message_bytes
+
+    def admit(
+        self,
+        opening: Opening,
+        transport: asyncio.Transport,
+        protocol: ServerProtocol,
+        ticket: Ticket,
+    ) -> SocketLink:
+        """The upgrade was answered: the link that has taken the socket over."""
+        serve = self._config.serve
+        limits = LinkLimits(
+            serve.ping_interval_ms / 1000, serve.ping_timeout_ms / 1000, self._close_timeout_s
+        )
+        link = SocketLink(
+            self, transport, protocol, ticket.dialect, ticket.call_id, opening.address, limits
+        )
+        transport.set_protocol(link)
+        self._opening.pop(opening, None)
+        self._links.add(link)
+        self._empty.clear()
+        link.begin()
+        return link
+
+    def leave(self, opening: Opening) -> None:
+        """The opening's socket is gone, or no longer its own."""
+        self._opening.pop(opening, None)
+        self._note_empty()
+
+    def forget(self, link: SocketLink) -> None:
+        """The link's socket is closed for good."""
+        self._links.discard(link)
+        self._note_empty()
+
+    # --- inside -----------------------------------------------------------------------
+
+    def _plans(self) -> list[_Plan]:
+        serve, standin = self._config.serve, self._config.standin
+        if serve.enabled and not self._config.bridge.secret:
+            raise ListenError(
+                "The listener for C# gateways has no secret.", hint="Set bridge.secret."
+            )
+        if standin.enabled and not standin.secret:
+            raise ListenError("The StandIn listener has no secret.", hint="Set standin.secret.")
+        own = (serve.tls_cert, serve.tls_key)
+        theirs = (standin.tls_cert, standin.tls_key) if standin.tls_cert else own
+        shared = (
+            serve.enabled
+            and standin.enabled
+            and serve.port == standin.port != 0
+            and serve.bind == standin.bind
+        )
+        if shared and own != theirs:
+            raise ListenError(
+                f"Both listeners share port {serve.port} but have different certificates.",
+                hint="Leave out standin.tls_cert and standin.tls_key, or use another port.",
+            )
+        if shared:
+            return [_Plan(("csharp", "standin"), serve.bind, serve.port, tls_context(*own))]
+        plans: list[_Plan] = []
+        if serve.enabled:
+            plans.append(_Plan(("csharp",), serve.bind, serve.port, tls_context(*own)))
+        if standin.enabled:
+            plans.append(_Plan(("standin",), standin.bind, standin.port, tls_context(*theirs)))
+        return plans
+
+    def _describe(self, plan: _Plan, port: int) -> Listening:
+        paths = [self._config.serve.path] if "csharp" in plan.dialects else []
+        if "standin" in plan.dialects:
+            paths += self._config.standin.paths
+        scheme = "ws" if plan.tls is None else "wss"
+        host = f"[{plan.bind}]" if ":" in plan.bind else plan.bind
+        return Listening(
+            urls=tuple(f"{scheme}://{host}:{port}{path}" for path in paths),
+            dialects=plan.dialects,
+            host=plan.bind,
+            port=port,
+            tls=plan.tls is not None,
+        )
+
+    async def _serve(self, accepting: list[tuple[socket.socket, _Plan]]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tick_forever(), name="ticker")
+            for sock, plan in accepting:
+                accept = self._accept(sock, plan, tasks)
+                self._accepting.append(tasks.create_task(accept, name="accept"))
+
+    async def _accept(self, sock: socket.socket, plan: _Plan, tasks: asyncio.TaskGroup) -> None:
+        dialects = frozenset(plan.dialects)
+
+        def arrive(address: str) -> Opening:
+            if len(self._opening) >= MAX_OPENING:
+                oldest = next(iter(self._opening))
+                self.refused.note("evicted", oldest.address, self.clock.now())
+                oldest.evict()
+            opening = Opening(self, address, dialects)
+            self._opening[opening] = None
+            self._empty.clear()
+            return opening
+
+        await accept_forever(sock, arrive, tasks, plan.tls, self.open_timeout_s, self.log)
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.watchdog.beat()
+            now = self.clock.now()
+            for opening in list(self._opening):
+                opening.tick(now)
+            for link in list(self._links):
+                link.tick(now)
+            self.refused.tick(now)
+            self.gate.attempts.prune(now)
+
+    async def _emptied(self, timeout_s: float) -> bool:
+        """Whether every socket was gone within ``timeout_s``."""
+        self._note_empty()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _note_empty(self) -> None:
+        if not self._opening and not self._links:
+            self._empty.set()
+
+    def _close_sockets(self) -> None:
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
+
+    def _fell(self, run: asyncio.Task[None]) -> None:
+        if not run.cancelled() and run.exception() is not None:
+            self.log.critical("The server has stopped listening", exc_info=run.exception())

@@ -1,0 +1,101 @@
+"""What was turned away: counted by reason, logged at a bounded rate.
+
+The field's complaint number one is a secret mismatch that nobody can see, so every
+refusal is one structured line in operator words. An attacker must not be able to fill a
+disk with them: per reason and address a few lines are written, the rest is counted and
+summed up in one line per window. Refuses to know why anything is refused, and never
+sees a secret.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, OrderedDict
+
+from teamscall.text import printable
+
+WINDOW_S = 10.0  # one burst of lines, then one summary, per window
+LINES_PER_WINDOW = 5  # per reason and address: enough to read a pattern off
+LINES_PER_WINDOW_TOTAL = 200  # over all addresses: a /64 has many
+TRACKED = 1024  # (reason, address) pairs remembered within one window
+
+
+class Refusals:
+    """Count refusals by reason; log the first few per address, then a sum per window.
+
+    Time is an argument (monotonic seconds).
+    """
+
+    def __init__(self, log: logging.Logger) -> None:
+        self.counts: Counter[str] = Counter()  # by reason, since start
+        self._log = log
+        self._window_ends = 0.0
+        self._lines = 0
+        self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._untracked = 0
+
+    def note(
+        self,
+        reason: str,
+        address: str,
+        now: float,
+        *,
+        status: int = 0,
+        call_id: str = "",
+        detail: str = "",
+    ) -> None:
+        """Count one refusal and log it if this window still has room.
+
+        ``call_id`` may be anything a peer sent; it is made printable here.
+        """
+        self.counts[reason] += 1
+        if now >= self._window_ends:
+            self.tick(now)
+            self._window_ends = now + WINDOW_S
+        key = (reason, address.rpartition(":")[0] or address)
+        seen = self._seen.get(key, 0)
+        if not seen and len(self._seen) >= TRACKED:
+            self._untracked += 1
+            return
+        self._seen[key] = seen + 1
+        if seen >= LINES_PER_WINDOW or self._lines >= LINES_PER_WINDOW_TOTAL:
+            return
+        self._lines += 1
+        fields: dict[str, object] = {"reason": reason, "address": address}
+        if status:
+            fields["status"] = status
+        if call_id:
+            fields["callId"] = printable(call_id, 128)
+        if detail:
+            fields["detail"] = detail
+        self._log.warning("Refused", extra=fields)
+
+    def tick(self, now: float) -> None:
+        """Write the sums of a window that has ended; at most a handful of lines."""
+        if now < self._window_ends or not (self._seen or self._untracked):
+            return
+        hidden: Counter[str] = Counter()
+        hosts: dict[str, set[str]] = {}
+        budget = LINES_PER_WINDOW_TOTAL
+        for (reason, host), seen in self._seen.items():
+            shown = min(seen, LINES_PER_WINDOW, budget)
+            budget -= shown
+            if seen > shown:
+                hidden[reason] += seen - shown
+                hosts.setdefault(reason, set()).add(host)
+        if self._untracked:
+            hidden["other"] += self._untracked
+        for reason, count in hidden.items():
+            where = hosts.get(reason, set())
+            self._log.warning(
+                "Refused more, not logged one by one",
+                extra={
+                    "reason": reason,
+                    "count": count,
+                    "addresses": len(where),
+                    "address": next(iter(where)) if len(where) == 1 else "",
+                },
+            )
+        self._seen.clear()
+        self._untracked = 0
+        self._lines = 0
