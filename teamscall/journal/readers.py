@@ -1,0 +1,158 @@
+"""The journal's reading end: its own read-only connections, beside a running bridge or not.
+
+Rows come newest first. Every text in them is printable already.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from teamscall.errors import InputError
+from teamscall.journal import schema
+from teamscall.text import printable
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+# How long a reader waits for a writer that checkpoints.
+_BUSY_S = 2.0
+
+
+class CallRow(msgspec.Struct, frozen=True):
+    """One call. ``closed_ms`` is None while it runs."""
+
+    call_id: str
+    opened_ms: int
+    closed_ms: int | None
+    dialect: str
+    direction: str
+    engine: str
+    address: str
+    reason: str
+    ended_by: str
+    detail: str
+    duration_ms: int
+    frames_in: int
+    frames_out: int
+    dropped_in: int
+    gated_in: int
+    silence_in: int
+    dropped_out: int
+    underruns: int
+    turns: int
+    interruptions: int
+    user_id: str
+    tenant_id: str
+    display_name: str
+    user_principal_name: str
+    phone_number: str
+    teams_call_id: str
+
+
+class DecisionRow(msgspec.Struct, frozen=True):
+    """One authorization decision."""
+
+    call_id: str
+    wall_ms: int
+    dialect: str
+    asked_on: str
+    authorized: bool
+    strategy: str
+    reason: str
+    address: str
+    user_id: str
+    tenant_id: str
+    display_name: str
+    user_principal_name: str
+    phone_number: str
+    teams_call_id: str
+
+
+class TurnRow(msgspec.Struct, frozen=True):
+    """One turn: how it went and how fast, not what was said."""
+
+    call_id: str
+    wall_ms: int
+    turn: int
+    kind: str
+    status: str
+    said_ms: int
+    heard_ms: int
+    endpoint_ms: float | None
+    transcript_ms: float | None
+    first_text_ms: float | None
+    first_audio_ms: float | None
+    first_frame_ms: float | None
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    """A gate change, engine trouble, a barge-in, or a count of participants."""
+
+    call_id: str
+    wall_ms: int
+    kind: str
+    state: str
+    detail: str
+    turn: int | None
+    number: int | None
+    ms: float | None
+
+
+def calls(path: Path, *, call_id: str = "", limit: int = 100) -> list[CallRow]:
+    """The newest calls, or those of one id.
+
+    Raises:
+        InputError: there is no journal at ``path``, or none that can be read.
+    """
+    return _rows(path, "calls", CallRow, call_id, limit)
+
+
+def decisions(path: Path, *, call_id: str = "", limit: int = 100) -> list[DecisionRow]:
+    """The newest authorization decisions, or those of one call. Raises as ``calls``."""
+    return _rows(path, "decisions", DecisionRow, call_id, limit)
+
+
+def turns(path: Path, *, call_id: str = "", limit: int = 100) -> list[TurnRow]:
+    """The newest turns, or those of one call. Raises as ``calls``."""
+    return _rows(path, "turns", TurnRow, call_id, limit)
+
+
+def events(path: Path, *, call_id: str = "", limit: int = 100) -> list[EventRow]:
+    """The newest events, or those of one call. Raises as ``calls``."""
+    return _rows(path, "events", EventRow, call_id, limit)
+
+
+def _rows(path: Path, table: str, row: type[_T], call_id: str, limit: int) -> list[_T]:
+    names = row.__struct_fields__
+    where, given = ("WHERE call_id = ?", (call_id,)) if call_id else ("", ())
+    query = f"SELECT {', '.join(names)} FROM {table} {where} ORDER BY id DESC LIMIT ?"
+    with _reading(path) as connection:
+        found = connection.execute(query, (*given, limit)).fetchall()
+    # strict=False: SQLite has no booleans.
+    return [
+        msgspec.convert(dict(zip(names, values, strict=True)), row, strict=False)
+        for values in found
+    ]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    if not path.is_file():
+        raise InputError(f"There is no journal at {path}.", hint="It is made when the bridge runs.")
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=_BUSY_S
+        )
+        try:
+            schema.refuse_newer(connection, path)
+            yield connection
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise InputError(f"The journal {path} cannot be read: {printable(str(error))}.") from error

@@ -1,0 +1,154 @@
+"""The journal file: its tables, their versions, and how one becomes the next.
+
+``PRAGMA user_version`` counts the migrations that a file has seen. Times are epoch
+milliseconds; text that came from a peer was made printable and capped before it is here.
+No column holds anything that was said.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from teamscall.errors import InputError
+
+_CALLER = """
+    user_id TEXT NOT NULL DEFAULT '',
+    tenant_id TEXT NOT NULL DEFAULT '',
+    display_name TEXT NOT NULL DEFAULT '',
+    user_principal_name TEXT NOT NULL DEFAULT '',
+    phone_number TEXT NOT NULL DEFAULT '',
+    teams_call_id TEXT NOT NULL DEFAULT ''
+"""
+
+_VERSION_1 = (
+    # A call id may come again after its call has ended, so it is no key.
+    f"""
+    CREATE TABLE calls (
+        id INTEGER PRIMARY KEY,
+        call_id TEXT NOT NULL,
+        opened_ms INTEGER NOT NULL,
+        closed_ms INTEGER,
+        dialect TEXT NOT NULL DEFAULT '',
+        direction TEXT NOT NULL DEFAULT '',
+        engine TEXT NOT NULL DEFAULT '',
+        address TEXT NOT NULL DEFAULT '',
+        reason TEXT NOT NULL DEFAULT '',
+        ended_by TEXT NOT NULL DEFAULT '',
+        detail TEXT NOT NULL DEFAULT '',
+        duration_ms INTEGER NOT NULL DEFAULT 0,
+        frames_in INTEGER NOT NULL DEFAULT 0,
+        frames_out INTEGER NOT NULL DEFAULT 0,
+        dropped_in INTEGER NOT NULL DEFAULT 0,
+        gated_in INTEGER NOT NULL DEFAULT 0,
+        silence_in INTEGER NOT NULL DEFAULT 0,
+        dropped_out INTEGER NOT NULL DEFAULT 0,
+        underruns INTEGER NOT NULL DEFAULT 0,
+        turns INTEGER NOT NULL DEFAULT 0,
+        interruptions INTEGER NOT NULL DEFAULT 0,
+        {_CALLER}
+    )
+    """,
+    "CREATE INDEX calls_by_call_id ON calls (call_id)",
+    "CREATE INDEX calls_by_opened ON calls (opened_ms)",
+    "CREATE INDEX calls_open ON calls (call_id) WHERE closed_ms IS NULL",
+    f"""
+    CREATE TABLE decisions (
+        id INTEGER PRIMARY KEY,
+        call_id TEXT NOT NULL,
+        wall_ms INTEGER NOT NULL,
+        dialect TEXT NOT NULL,
+        asked_on TEXT NOT NULL,
+        authorized INTEGER NOT NULL,
+        strategy TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        address TEXT NOT NULL,
+        {_CALLER}
+    )
+    """,
+    "CREATE INDEX decisions_by_call_id ON decisions (call_id)",
+    "CREATE INDEX decisions_by_time ON decisions (wall_ms)",
+    # Latencies count from the caller's last voiced frame; NULL: that stage did not occur.
+    """
+    CREATE TABLE turns (
+        id INTEGER PRIMARY KEY,
+        call_id TEXT NOT NULL,
+        wall_ms INTEGER NOT NULL,
+        turn INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        status TEXT NOT NULL,
+        said_ms INTEGER NOT NULL,
+        heard_ms INTEGER NOT NULL,
+        endpoint_ms REAL,
+        transcript_ms REAL,
+        first_text_ms REAL,
+        first_audio_ms REAL,
+        first_frame_ms REAL
+    )
+    """,
+    "CREATE INDEX turns_by_call_id ON turns (call_id)",
+    "CREATE INDEX turns_by_time ON turns (wall_ms)",
+    # kind: gate, trouble, barge-in, participants; the other columns as the kind needs them.
+    """
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY,
+        call_id TEXT NOT NULL,
+        wall_ms INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        state TEXT NOT NULL DEFAULT '',
+        detail TEXT NOT NULL DEFAULT '',
+        turn INTEGER,
+        number INTEGER,
+        ms REAL
+    )
+    """,
+    "CREATE INDEX events_by_call_id ON events (call_id)",
+    "CREATE INDEX events_by_time ON events (wall_ms)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+VERSION = len(MIGRATIONS)
+
+# What is deleted when it is older than the retention time, and the column that says so.
+TIMED = (
+    ("calls", "opened_ms"),
+    ("decisions", "wall_ms"),
+    ("turns", "wall_ms"),
+    ("events", "wall_ms"),
+)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """How many migrations the file has seen; 0 for an empty one."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the file to ``VERSION``, each step in a transaction of its own.
+
+    Raises:
+        InputError: a newer teamscall wrote the file.
+        sqlite3.Error: it cannot be read or written.
+    """
+    refuse_newer(connection, path)
+    for version in range(version_of(connection), VERSION):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in MIGRATIONS[version]:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {version + 1}")
+        except sqlite3.Error:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+
+def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise ``InputError`` when a newer teamscall wrote the file."""
+    found = version_of(connection)
+    if found > VERSION:
+        raise InputError(
+            f"The journal {path} has version {found}; this teamscall knows up to {VERSION}.",
+            hint="Use the newer teamscall, or another journal.path.",
+        )
