@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teamscall.config import Config, Loaded, Option, default_paths, iter_options, load_config
@@ -359,6 +359,7 @@ def test_response_model_and_response_dot_model_have_each_their_variable() -> Non
     assert (config.response_model, config.response.model) == ("a", "b")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(iter_options())), st.text(max_size=60))
 def test_any_text_gives_a_value_or_a_printable_problem(option: Option, text: str) -> None:
     try:
@@ -446,6 +447,7 @@ list = [
     }
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_the_line_scan_takes_any_text(text: str) -> None:
     for parts, line in key_lines(text).items():

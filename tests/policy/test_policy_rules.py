@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teamscall.config import Authorization
@@ -91,6 +91,7 @@ books = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(callers, books)
 def test_a_grant_is_always_earned(who: Caller, book: AuthorizationRules) -> None:
     decision = decide(who, book)
@@ -109,6 +110,7 @@ def test_a_grant_is_always_earned(who: Caller, book: AuthorizationRules) -> None
         assert not book.allowed_tenants or who.tenant_id.strip().casefold() in book.allowed_tenants
 
 
+@settings(deadline=None)
 @given(callers, books)
 def test_case_and_blanks_change_nothing(who: Caller, book: AuthorizationRules) -> None:
     loud = Caller(
@@ -120,6 +122,7 @@ def test_case_and_blanks_change_nothing(who: Caller, book: AuthorizationRules) -
     assert decide(loud, book) == decide(who, book)
 
 
+@settings(deadline=None)
 @given(callers, books)
 def test_an_empty_list_admits_nobody(who: Caller, book: AuthorizationRules) -> None:
     if book.mode == "allowlist":
