@@ -1,0 +1,208 @@
+"""Writes completions/ and man/ from the command tree and the configuration tree.
+
+python .ci/docs.py           write them
+python .ci/docs.py --check   fail if what is there differs
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.completion import get_completion_script
+
+from teamscall import __version__
+from teamscall.cli.app import app
+from teamscall.config import iter_options
+from teamscall.errors import ExitCode
+
+ROOT = Path(__file__).resolve().parent.parent
+SHELLS = {
+    "bash": "teamscall.bash",
+    "zsh": "_teamscall",
+    "fish": "teamscall.fish",
+    "powershell": "teamscall.ps1",
+}
+EXIT_WORDS = {
+    ExitCode.OK: "What was asked for happened.",
+    ExitCode.FAILED: "It did not happen: no reply was heard, the call failed.",
+    ExitCode.USAGE: "The command line, or a file named on it, is wrong.",
+    ExitCode.CONFIG: "The configuration is wrong.",
+    ExitCode.UNAVAILABLE: "Nothing answers there, a port is taken, a package is missing.",
+    ExitCode.REFUSED: "The other side refused: signature, authorization or capacity.",
+    ExitCode.TIMEOUT: "A deadline passed.",
+    ExitCode.INTERRUPTED: "Interrupted from the keyboard.",
+}
+
+
+def roff(text: str) -> str:
+    """Text as roff: escapes and lines that would be requests."""
+    escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace("`", "")
+    return "\n".join(
+        f"\\&{line}" if line.startswith((".", "\\(aq")) else line for line in escaped.split("\n")
+    )
+
+
+def header(title: str, section: int) -> str:
+    return f'.TH "{title.upper()}" "{section}" "" "teamscall {__version__}" "teamscall manual"'
+
+
+def paragraphs(text: str) -> list[str]:
+    lines: list[str] = []
+    for block in text.strip().split("\n\n"):
+        lines += [".PP", roff(" ".join(line.strip() for line in block.split("\n")))]
+    return lines
+
+
+def option_rows(command: Any) -> list[str]:
+    lines: list[str] = []
+    for param in command.params:
+        if getattr(param, "hidden", False) or param.param_type_name == "argument":
+            continue
+        names = ", ".join(roff(name) for name in [*param.opts, *param.secondary_opts])
+        value = ""
+        if not param.is_flag and not param.count:
+            choices = getattr(param.type, "choices", None)
+            value = "|".join(str(getattr(c, "value", c)) for c in choices) if choices else ""
+            value = value or param.metavar or param.type.name.upper()
+        lines += [".TP", f"\\fB{names}\\fR" + (f" \\fI{roff(value)}\\fR" if value else "")]
+        text = param.help or ""
+        default = getattr(param, "default", None)
+        if default not in (None, False, True, (), [], "") and not callable(default):
+            text += f" Default: {getattr(default, 'value', default)}."
+        if param.envvar:
+            text += f" Environment: {param.envvar}."
+        lines.append(roff(text))
+    return lines
+
+
+def command_page(name: str, command: Any, children: list[str]) -> str:
+    full = name.replace("-", " ", name.count("-")) if name != "teamscall" else name
+    text = command.help or ""
+    brief = text.split("\n")[0].rstrip(".")
+    lines = [header(name, 1), ".SH NAME", f"{roff(name)} \\- {roff(brief)}", ".SH SYNOPSIS"]
+    tail = " COMMAND [ARGS]" if children else ""
+    arguments = "".join(
+        f" [{p.name.upper()}]" for p in command.params if p.param_type_name == "argument"
+    )
+    lines.append(f"\\fB{roff(full)}\\fR [OPTIONS]{arguments}{tail}")
+    lines += [".SH DESCRIPTION", *paragraphs(text)]
+    if rows := option_rows(command):
+        lines += [".SH OPTIONS", *rows]
+    if children:
+        lines.append(".SH COMMANDS")
+        for child in children:
+            lines += [".TP", f"\\fB{roff(child)}\\fR(1)"]
+            lines.append(roff(pages_help[child].split("\n")[0]))
+    if name == "teamscall":
+        lines.append(".SH EXIT STATUS")
+        for code, words in EXIT_WORDS.items():
+            lines += [".TP", f"\\fB{int(code)}\\fR", roff(words)]
+        lines += [
+            ".SH ENVIRONMENT",
+            ".TP",
+            "\\fBTEAMSCALL_CONFIG\\fR",
+            "The configuration file, where no \\-\\-config is given.",
+            ".TP",
+            "\\fBTEAMSCALL_…\\fR",
+            "Any configuration key; see \\fBteamscall.toml\\fR(5).",
+            ".TP",
+            "\\fBOPENAI_API_KEY\\fR",
+            "The key of the speech and language service.",
+            ".TP",
+            "\\fBNO_COLOR\\fR",
+            "No colour, whatever the terminal can.",
+        ]
+    lines += [".SH SEE ALSO", "\\fBteamscall\\fR(1), \\fBteamscall.toml\\fR(5)"]
+    return "\n".join(lines) + "\n"
+
+
+pages_help: dict[str, str] = {}
+
+
+def commands() -> dict[str, tuple[Any, list[str]]]:
+    """Every visible command by its page's name, with the names of its children."""
+    found: dict[str, tuple[Any, list[str]]] = {}
+
+    def walk(name: str, command: Any) -> None:
+        children = getattr(command, "commands", {})
+        visible = {f"{name}-{key}": c for key, c in children.items() if not c.hidden}
+        pages_help[name] = (command.help or "").strip()
+        found[name] = (command, list(visible))
+        for child, sub in visible.items():
+            walk(child, sub)
+
+    walk("teamscall", typer.main.get_command(app))
+    return found
+
+
+def toml_page() -> str:
+    lines = [
+        header("teamscall.toml", 5),
+        ".SH NAME",
+        "teamscall.toml \\- configuration of teamscall",
+        ".SH DESCRIPTION",
+        *paragraphs(
+            "A TOML file. It is looked for where --config says, then where TEAMSCALL_CONFIG "
+            "says, then in the platform's configuration directory, then in /etc/teamscall. "
+            "Flags win over the environment, the environment over the file. Each key can also "
+            "be written in camelCase. A secret can be given as KEY, as KEY_env (the name of an "
+            "environment variable) or as KEY_file (a file)."
+        ),
+        ".SH KEYS",
+    ]
+    for option in iter_options():
+        lines += [".TP", f"\\fB{roff(option.path)}\\fR ({roff(option.type_words)})"]
+        default = "" if option.secret else f" Default: {_toml(option.default)}."
+        allowed = f" Allowed: {option.allowed}." if option.allowed else ""
+        unit = f" Unit: {option.unit}." if option.unit else ""
+        lines.append(roff(f"{option.doc}{allowed}{unit}{default} Environment: {option.env}."))
+    lines += [".SH SEE ALSO", "\\fBteamscall\\fR(1)"]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def wanted() -> dict[Path, str]:
+    """Every generated file and its text."""
+    files = {
+        ROOT / "completions" / file: get_completion_script(
+            prog_name="teamscall", complete_var="_TEAMSCALL_COMPLETE", shell=shell
+        )
+        + "\n"
+        for shell, file in SHELLS.items()
+    }
+    for name, (command, children) in commands().items():
+        files[ROOT / "man" / f"{name}.1"] = command_page(name, command, children)
+    files[ROOT / "man" / "teamscall.toml.5"] = toml_page()
+    return files
+
+
+def main() -> int:
+    files = wanted()
+    present = {p for d in ("completions", "man") for p in (ROOT / d).iterdir() if p.is_file()}
+    if "--check" in sys.argv[1:]:
+        stale = [p for p, text in files.items() if not p.exists() or p.read_text("utf-8") != text]
+        stale += sorted(present - set(files))
+        for path in stale:
+            print(f"not fresh: {path.relative_to(ROOT)} (run: python .ci/docs.py)")
+        return 1 if stale else 0
+    for path in present - set(files):
+        path.unlink()
+    for path, text in files.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
+    print(f"wrote {len(files)} files")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

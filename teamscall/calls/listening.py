@@ -1,0 +1,112 @@
+"""The caller's side of a conversation: one timeline of frames, and where speech is in it.
+
+Owns sequence discipline, the rate cap and endpointing of one call. Pure: time is an
+argument, and speech is measured on the audio's own timeline, so a burst after a stall is
+judged as it was spoken. Refuses to know what is done about speech.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from teamscall.audio import vad
+from teamscall.audio.reorder import Reorder
+from teamscall.wire.events import FRAME_BYTES
+
+
+class SpeechBegan(msgspec.Struct, frozen=True):
+    """The caller speaks; ``onset`` in monotonic seconds."""
+
+    utterance: int
+    onset: float
+
+
+class SpeechEnded(msgspec.Struct, frozen=True):
+    """The caller paused; ``last_voiced`` in monotonic seconds."""
+
+    utterance: int
+    last_voiced: float
+
+
+class Listening:
+    """See the module.
+
+    Args:
+        local: detect speech here; False where the engine does, or where there are no turns.
+        silence_ms: the pause that ends an utterance.
+        burst_frames, rate_fps: frames beyond this are dropped (a token bucket).
+    """
+
+    def __init__(self, *, local: bool, silence_ms: int, burst_frames: int, rate_fps: float) -> None:
+        self._reorder = Reorder()
+        self._activity = vad.VoiceActivity() if local else None
+        self._endpointer = vad.Endpointer(silence_ms=silence_ms)
+        self._burst = float(burst_frames)
+        self._rate = rate_fps
+        self._tokens = self._burst
+        self._filled_at: float | None = None
+        self._onset: float | None = None
+        self._over_rate = 0
+        self.utterance = 0
+
+    # --- frames -----------------------------------------------------------
+
+    def frames(self, seq: int, pcm: bytes, now: float) -> list[bytes]:
+        """The 640-byte frames that this message completes, gaps filled with silence."""
+        if self._filled_at is not None:
+            gained = (now - self._filled_at) * self._rate
+            self._tokens = min(self._burst, self._tokens + gained)
+        self._filled_at = now
+        cost = max(1.0, len(pcm) / FRAME_BYTES)
+        if self._tokens < cost:
+            self._over_rate += 1
+            return []
+        self._tokens -= cost
+        return self._reorder.push(seq, pcm)
+
+    @property
+    def dropped(self) -> int:
+        """Messages dropped: repeated, late, or more than real time can bring."""
+        return self._reorder.duplicates + self._over_rate
+
+    @property
+    def silence_frames(self) -> int:
+        return self._reorder.silence_frames
+
+    # --- speech -----------------------------------------------------------
+
+    def speech(self, frame: bytes, now: float) -> SpeechBegan | SpeechEnded | None:
+        """Look at one frame; what it brought about, with moments on the caller's timeline."""
+        if self._activity is None:
+            return None
+        found = self._endpointer.push(self._activity.is_speech(frame))
+        if found is None:
+            return None
+        if isinstance(found, vad.SpeechStarted):
+            self.utterance += 1
+            self._onset = self._moment(found.onset_ms, now)
+            return SpeechBegan(self.utterance, self._onset)
+        self._onset = None
+        return SpeechEnded(self.utterance, self._moment(found.last_voiced_ms, now))
+
+    def _moment(self, position_ms: int, now: float) -> float:
+        return now - (self._endpointer.position_ms - position_ms) / 1000
+
+    @property
+    def in_speech(self) -> bool:
+        return self._endpointer.speaking
+
+    @property
+    def onset(self) -> float | None:
+        """When the speech that is going on began; None outside of speech."""
+        return self._onset if self._endpointer.speaking else None
+
+    @property
+    def voiced_ms(self) -> int:
+        """Voice in the current stretch: what a barge-in is judged by."""
+        return self._endpointer.voiced_ms
+
+    def reset(self) -> None:
+        """Forget the speech that is going on; its audio was discarded."""
+        self._endpointer.reset()
+        self._onset = None

@@ -1,0 +1,113 @@
+"""Call records as log lines: static text plus fields, nothing that anybody said.
+
+``Heard``, ``Said``, texts of turns and digits have no words here on purpose: what a
+caller says never reaches a log.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from teamscall.calls import records
+from teamscall.text import printable
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One log line of a call."""
+
+    level: int
+    message: str
+    fields: dict[str, object]
+
+
+def narrate(record: records.CallRecord) -> Line | None:
+    """The log line of a record; None for records that are shown live only."""
+    if isinstance(record, records.Decided):
+        return _line(
+            record,
+            logging.INFO if record.authorized else logging.WARNING,
+            "Call authorized" if record.authorized else "Call refused",
+            on=record.on,
+            strategy=record.strategy,
+            reason=record.reason,
+            user=printable(record.caller.user_id, 64),
+            tenant=printable(record.caller.tenant_id, 64),
+            upn=printable(record.caller.user_principal_name, 64),
+            phone=_masked(record.caller.phone_number),
+            dialect=record.dialect,
+            address=record.address,
+            audit=True,
+        )
+    if isinstance(record, records.CallOpened):
+        return _line(
+            record,
+            logging.INFO,
+            "Call started",
+            dialect=record.dialect,
+            direction=record.direction,
+            engine=record.engine,
+            address=record.address,
+        )
+    if isinstance(record, records.GateChanged):
+        word = "Recording gate open" if record.open else "Recording gate closed: not listening"
+        return _line(record, logging.INFO, word, status=record.status or "not yet known")
+    if isinstance(record, records.TurnEnded):
+        latency = record.latency
+        return _line(
+            record,
+            logging.WARNING if record.status == "failed" else logging.INFO,
+            "Turn over",
+            turn=record.turn,
+            kind=record.kind,
+            status=record.status,
+            heard_ms=record.heard_ms,
+            said_ms=record.said_ms,
+            transcript_ms=latency.transcript_ms,
+            first_audio_ms=latency.first_audio_ms,
+            first_frame_ms=latency.first_frame_ms,
+        )
+    if isinstance(record, records.Interrupted):
+        return _line(
+            record,
+            logging.INFO,
+            "Turn interrupted",
+            turn=record.turn,
+            by=record.by,
+            heard_ms=record.heard_ms,
+            onset_to_flush_ms=record.onset_to_flush_ms,
+        )
+    if isinstance(record, records.ParticipantsSeen):
+        return _line(record, logging.INFO, "Participants changed", count=record.count)
+    if isinstance(record, records.EngineTrouble):
+        return _line(
+            record,
+            logging.ERROR if record.fatal else logging.WARNING,
+            "Engine trouble",
+            stage=record.stage,
+            detail=printable(record.detail),
+            fatal=record.fatal,
+        )
+    if isinstance(record, records.CallClosed):
+        return _line(
+            record,
+            logging.INFO,
+            "Call ended",
+            reason=printable(record.reason, 80),
+            by=record.ended_by,
+            seconds=round(record.duration_ms / 1000, 1),
+            detail=printable(record.detail),
+            **msgspec.structs.asdict(record.counters),
+        )
+    return None
+
+
+def _line(record: records.CallRecord, level: int, message: str, **fields: object) -> Line:
+    given = {name: value for name, value in fields.items() if value not in (None, "")}
+    return Line(level, message, {"callId": printable(record.call_id, 256), **given})
+
+
+def _masked(number: str) -> str:
+    """A phone number by its last digits."""
+    return f"…{printable(number)[-3:]}" if number else ""

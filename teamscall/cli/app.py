@@ -1,0 +1,43 @@
+"""The command tree."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from teamscall import __version__
+from teamscall.cli import config, demo, emulate, serve
+
+app = typer.Typer(
+    name="teamscall",
+    help="Put an AI voice agent on Microsoft Teams calls.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"teamscall {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Put an AI voice agent on Microsoft Teams calls.
+
+    Start with `teamscall demo`: it needs no key, no Teams tenant and no sound card.
+    """
+
+
+demo.register(app)
+serve.register(app)
+emulate.register(app)
+config.register(app)

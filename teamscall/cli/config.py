@@ -1,0 +1,82 @@
+"""``teamscall config``: is the configuration right, and where does each value come from?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from teamscall.cli.serve import ConfigOption, SetOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
+    group.command("check")(check)
+    group.command("show")(show)
+    app.add_typer(group, name="config")
+
+
+def check(config: ConfigOption = None, set_: SetOption = None) -> None:
+    """Check the configuration; every problem at once, exit code 3 if there is any."""
+    from teamscall.cli.settings import load
+
+    loaded = load(config, {}, set_)
+    for warning in loaded.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    where = loaded.path or "defaults and environment (no file)"
+    typer.echo(f"ok: {where}")
+
+
+def show(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    json_: Annotated[
+        bool, typer.Option("--json", help="One JSON object: value and origin of each key.")
+    ] = False,
+    toml: Annotated[
+        bool,
+        typer.Option("--toml", help="A TOML file with the effective values, secrets left out."),
+    ] = False,
+) -> None:
+    """Show every key's effective value and where it came from; secrets are masked."""
+    import json
+
+    from teamscall.cli.settings import load
+    from teamscall.config import Secret, iter_options
+
+    loaded = load(config, {}, set_)
+    values: dict[str, object] = {}
+    for option in iter_options():
+        value: object = loaded.config
+        for part in option.path.split("."):
+            value = getattr(value, part)
+        if isinstance(value, Secret):
+            value = "********" if value else ""
+        values[option.path] = list(value) if isinstance(value, tuple) else value
+    origins = {path: loaded.origins.get(path, "default") for path in values}
+    if json_:
+        rows = {p: {"value": v, "origin": origins[p]} for p, v in values.items()}
+        typer.echo(json.dumps({"v": 1, "config": rows}, indent=2, ensure_ascii=False))
+    elif toml:
+        import tomli_w
+
+        typer.echo(tomli_w.dumps(_tree(values)), nl=False)
+    else:
+        width = max(map(len, values))
+        for path, value in values.items():
+            shown = json.dumps(value, ensure_ascii=False)
+            typer.echo(f"{path:<{width}}  {shown}  ({origins[path]})")
+
+
+def _tree(values: dict[str, object]) -> dict[str, object]:
+    tree: dict[str, object] = {}
+    for path, value in values.items():
+        if value == "********":
+            continue
+        *tables, leaf = path.split(".")
+        table = tree
+        for name in tables:
+            table = table.setdefault(name, {})  # type: ignore[assignment]
+        table[leaf] = value
+    return tree

@@ -1,0 +1,158 @@
+"""Puts the rooms together into one running bridge, and ends it in order.
+
+Owns start-up order, signals, the drain and the wiring of watchers (log, journal). Every
+rule lives elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from teamscall.calls.narrate import narrate
+from teamscall.calls.records import CallRecord
+from teamscall.calls.settings import RETRY_PHRASE
+from teamscall.calls.switchboard import Switchboard
+from teamscall.clock import Clock, SystemClock
+from teamscall.config import Config
+from teamscall.engines.base import Engine
+from teamscall.engines.select import build_engine
+from teamscall.journal.store import Journal, default_path
+from teamscall.policy.authorization import Policy
+from teamscall.server import systemd
+from teamscall.server.bridge import Bridge, Listening
+
+log = logging.getLogger("teamscall.bridge")
+
+# What a drain may take beyond the calls' own time: closing sockets, engines, the journal.
+TEARDOWN_S = 10.0
+
+
+class Running:
+    """A bridge that is up."""
+
+    def __init__(
+        self,
+        config: Config,
+        switchboard: Switchboard,
+        bridge: Bridge,
+        engine: Engine,
+        listening: tuple[Listening, ...],
+        journal: Journal | None,
+    ) -> None:
+        self.config = config
+        self.switchboard = switchboard
+        self.bridge = bridge
+        self.engine = engine
+        self.listening = listening
+        self.journal = journal
+
+
+@contextlib.asynccontextmanager
+async def running(
+    config: Config, *, clock: Clock | None = None, engine: Engine | None = None
+) -> AsyncIterator[Running]:
+    """A bridge that answers calls from enter to exit; the exit drains it.
+
+    Models are loaded and phrases synthesised before a port opens, so the first call finds
+    everything warm.
+
+    Raises:
+        ConfigError, ListenError, EngineError, MissingPackageError: it cannot start.
+    """
+    clock = clock or SystemClock()
+    engine = engine or build_engine(config)
+    journal = _open_journal(config, clock)
+    async with contextlib.AsyncExitStack() as stack:
+        if journal is not None:
+            stack.callback(journal.close, 5.0)
+        stack.push_async_callback(engine.stop)
+        await engine.start()
+        await engine.prepare(_fixed_phrases(config))
+        policy = Policy(config.authorization)
+        switchboard = Switchboard(config, engine, policy, clock)
+        switchboard.watch(_log_record)
+        if journal is not None:
+            switchboard.watch(journal.record)
+        bridge = Bridge(config, switchboard, clock)
+        stack.push_async_callback(bridge.stop)
+        listening = await bridge.start()
+        stack.push_async_callback(switchboard.drain, 0.0)
+        yield Running(config, switchboard, bridge, engine, listening, journal)
+
+
+async def serve(config: Config, *, on_ready: Callable[[Running], None] | None = None) -> None:
+    """Answer calls until SIGTERM or SIGINT, then drain; a second signal exits at once.
+
+    Raises: as ``running``.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+
+    def first(which: signal.Signals) -> None:
+        log.info(
+            "Draining: no new calls; a second signal exits at once",
+            extra={"signal": which.name},
+        )
+        stop.set()
+        for number in signals:
+            loop.remove_signal_handler(number)
+            signal.signal(number, _exit_at_once)
+
+    async with running(config) as bridge:
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C interrupts run()
+            for number in signals:
+                loop.add_signal_handler(number, first, number)
+        if on_ready is not None:
+            on_ready(bridge)
+        systemd.notify("READY=1")
+        beat = asyncio.TaskGroup()
+        async with beat:
+            heart = beat.create_task(_heartbeat())
+            await stop.wait()
+            heart.cancel()
+        systemd.notify("STOPPING=1")
+        await bridge.switchboard.drain(float(config.shutdown.drain_seconds))
+    log.info("Stopped")
+
+
+async def _heartbeat() -> None:
+    interval = systemd.watchdog_interval_s()
+    while interval:
+        systemd.notify("WATCHDOG=1")
+        await asyncio.sleep(interval)
+
+
+def _exit_at_once(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _open_journal(config: Config, clock: Clock) -> Journal | None:
+    if not config.journal.enabled:
+        return None
+    path = Path(config.journal.path) if config.journal.path else default_path()
+    journal = Journal(path, clock)
+    journal.open()
+    return journal
+
+
+def _fixed_phrases(config: Config) -> list[str]:
+    goodbye = config.goodbye
+    texts = [
+        config.inbound.greeting,
+        goodbye.time_limit,
+        goodbye.shutdown,
+        goodbye.apology,
+        RETRY_PHRASE,
+    ]
+    return [text for text in texts if text]
+
+
+def _log_record(record: CallRecord) -> None:
+    if (line := narrate(record)) is not None:
+        logging.getLogger("teamscall.call").log(line.level, line.message, extra=line.fields)
