@@ -203,13 +203,13 @@ class Journal:
                 _insert(connection, record)
             connection.execute("COMMIT")
         except (sqlite3.Error, OverflowError) as error:
-            self._failed += len(batch)
             self._fail(error)
+            self._failed += len(batch)
             return
-        self._written += len(batch)
         if self._failing:
             self._failing = False
             self._warn(f"The journal is written again; call records lost: {self.lost}")
+        self._written += len(batch)
 
     def _usable(self) -> sqlite3.Connection | None:
         if self._connection is None and self._clock.now() < self._retry_at:
