@@ -490,10 +490,8 @@ def _picture(data: bytes) -> bytes:
 
 
 def _marks(marks: tuple[SpeechMark, ...]) -> list[_Mark]:
-    if not _ascend(marks):
-        raise ValueError("marks ascend in time")
-    if any(mark.t_ms < 0 or not 0 <= mark.viseme_id <= 21 for mark in marks):
-        raise ValueError("a mark has a time from 0 and a viseme of 0 to 21")
+    if not _ascend(marks) or any(m.t_ms < 0 or not 0 <= m.viseme_id <= 21 for m in marks):
+        raise ValueError("marks ascend in time from 0 and name visemes 0 to 21")
     return [_Mark(mark.t_ms, mark.viseme_id) for mark in marks]
 
 

@@ -166,13 +166,15 @@ def read_base64(text: str, max_bytes: int) -> bytes | None:
         return None
     try:
         value = msgspec.convert(text, bytes)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeError):
         return None
-    if text[-1:] == "=":
-        if text[-2] == "=":
-            return value if text[-3] in _TAILS_2 else None
+    if len(value) > max_bytes:  # by the one or two bytes that padding hid above
+        return None
+    if text.endswith("=="):
+        return value if text[-3] in _TAILS_2 else None
+    if text.endswith("="):
         return value if text[-2] in _TAILS_1 else None
-    return value if len(value) <= max_bytes else None
+    return value
 
 
 # --- odd values -------------------------------------------------------------------------
