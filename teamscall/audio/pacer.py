@@ -176,7 +176,11 @@ class Pacer:
         return ended
 
     def drop(self, turn: int) -> Played:
-        """End one turn, the others go on: what is unsent of it is dropped, later pushes too."""
+        """End one turn, the others go on: what is unsent of it is dropped, later pushes too.
+
+        What the far side has of it plays on, but its ledger line is final: what was not
+        heard when ``now`` was last told stays unheard, and ``done`` will not report it.
+        """
         utterance = self._turns.pop(turn, None)
         if utterance is None:
             line = self._over.get(turn, Played(turn))

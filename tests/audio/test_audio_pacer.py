@@ -306,6 +306,36 @@ class TestFlush:
             pacer.flush(now + 0.09)
 
 
+class TestDrop:
+    def test_the_other_turns_go_on(self) -> None:
+        pacer = Pacer(60)
+        for turn in (1, 2, 3):
+            pacer.push(turn, pcm_ms(100, turn))
+            pacer.finish(turn)
+        pacer.drop(2)
+        left, _ = play_out(pacer, 0.0)
+        assert [frame.turn for _, frame in left] == [1] * 5 + [3] * 5
+        assert [line.turn for line in pacer.done(1.0)] == [1, 3]
+        assert pacer.underruns == 0
+
+    def test_an_unfinished_turn_no_longer_holds_up_the_next(self) -> None:
+        pacer = Pacer(60)
+        pacer.push(1, pcm_ms(30))
+        pacer.push(2, pcm_ms(100))
+        assert [frame.turn for frame in pacer.due(0.0)] == [1]
+        assert pacer.drop(1) == Played(1, sent_ms=20)
+        assert [frame.turn for frame in pacer.due(0.0)] == [2, 2]
+        assert pacer.backlog_ms == 60
+
+    def test_what_comes_later_for_it_is_stale_even_if_nothing_came_before(self) -> None:
+        pacer = Pacer(60)
+        assert pacer.drop(1) == Played(1)
+        pacer.push(1, pcm_ms(100))
+        pacer.finish(1)
+        assert pacer.due(0.0) == []
+        assert pacer.stale_pushes == 1
+
+
 class TestLedger:
     def test_heard_follows_the_far_sides_clock_and_never_passes_sent(self) -> None:
         pacer = Pacer(60)
