@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -24,8 +23,6 @@ from teamscall.wire.signature import GENERATIONS, Generation, upgrade_headers
 SECRET = "0123456789abcdef0123456789abcdef"
 STANDIN_SECRET = "standin-secret-standin-secret-32"
 PATIENCE_S = 10.0  # generous: two cores shared by many
-
-Log = list[logging.LogRecord]
 
 
 class FakeExchange:
@@ -200,22 +197,18 @@ def parse(answer: bytes) -> tuple[int, dict[str, str], bytes]:
 async def until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     """Wait until something is so."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  (what is waited for has no event)
             await asyncio.sleep(0.005)
 
 
 async def close(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
-    try:
+    with suppress(OSError):
         await writer.wait_closed()
-    except OSError:
-        pass
 
 
 @asynccontextmanager
-async def site(
-    config: Config | None = None, *, clock: Clock | None = None
-) -> AsyncIterator[Site]:
+async def site(config: Config | None = None, *, clock: Clock | None = None) -> AsyncIterator[Site]:
     clock = clock or SystemClock()
     exchange = FakeExchange()
     bridge = Bridge(config or make_config(), exchange, clock)
@@ -247,8 +240,6 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     assert not faults, faults
     assert threading.active_count() <= threads, threading.enumerate()
     assert descriptors() <= before, "descriptors left"
-
-
 
 
 def descriptors() -> int:

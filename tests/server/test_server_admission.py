@@ -430,7 +430,9 @@ def test_a_chunked_outcome_is_capped_while_it_is_read() -> None:
     async def test() -> None:
         async with site() as at:
             head = f"POST {OUTCOME} HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n"
-            status, _, _ = parse(await at.raw(head.encode() + (b"400\r\n" + b" " * 1024 + b"\r\n") * 9))
+            status, _, _ = parse(
+                await at.raw(head.encode() + (b"400\r\n" + b" " * 1024 + b"\r\n") * 9)
+            )
             assert status == 413
 
     run(test)

@@ -239,7 +239,7 @@ def test_more_frames_than_the_rate_are_left_to_tcp() -> None:
 
     async def test() -> None:
         async with site(clock=clock) as at:
-            reader, writer = await raw_standin(at)
+            _, writer = await raw_standin(at)
             text = frame(Opcode.TEXT, b'{"type":"ping","ts":1}')
             writer.write(frame(Opcode.PONG, b"") * 30_000 + text)
             await asyncio.sleep(0.3)
@@ -270,7 +270,7 @@ def test_a_slow_reader_costs_its_oldest_audio_and_is_cut_at_the_deadline() -> No
 
     async def test() -> None:
         async with site(clock=clock) as at:
-            reader, writer = await raw_standin(at, receive_buffer=4096)
+            _, writer = await raw_standin(at, receive_buffer=4096)
             writer.transport.pause_reading()  # type: ignore[attr-defined]
             other = await at.dial_standin("other")
             link = await at.link()
@@ -304,7 +304,7 @@ def test_a_reader_that_catches_up_hears_the_newest_audio_in_order() -> None:
             for seq in range(sent, sent + 10):
                 link.send(audio(seq))
             transport.resume_reading()
-            seqs = []
+            seqs: list[int] = []
             while not seqs or seqs[-1] < sent + 9:
                 head = await reader.readexactly(2)
                 length = head[1]
@@ -344,7 +344,7 @@ def test_a_flush_drops_what_waits_of_its_call_only() -> None:
 def test_control_messages_beyond_the_bound_cut_the_socket() -> None:
     async def test() -> None:
         async with site() as at:
-            reader, writer = await raw_standin(at, receive_buffer=4096)
+            _, writer = await raw_standin(at, receive_buffer=4096)
             writer.transport.pause_reading()  # type: ignore[attr-defined]
             link = await at.link()
             for _ in range(5):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
@@ -106,10 +107,8 @@ def test_a_slow_loris_is_told_the_time_and_closed() -> None:
             async with asyncio.timeout(PATIENCE_S):
                 status, _, _ = parse(await reader.read())
                 assert status == 408
-                try:
+                with contextlib.suppress(ConnectionResetError):
                     assert await silent.read() == b""
-                except ConnectionResetError:
-                    pass
             await close(writer)
             await close(silent_writer)
             assert at.bridge.refusals == {"open-timeout": 1}
@@ -127,7 +126,7 @@ def test_a_client_that_never_closes_after_its_answer_is_cut() -> None:
             status, _, _ = parse(await reader.read())
             assert status == 200
             clock.advance(3)
-            with pytest.raises(OSError):  # noqa: PT011
+            with contextlib.suppress(ConnectionError):
                 async with asyncio.timeout(PATIENCE_S):
                     while True:
                         writer.write(b"more")
@@ -182,11 +181,17 @@ def test_no_bytes_make_a_traceback(log: list[logging.LogRecord]) -> None:
             st.binary(max_size=200),
             st.builds(
                 lambda method, target, lines: (
-                    method + b" " + target + b" HTTP/1.1\r\nHost: b\r\n" + b"\r\n".join(lines)
+                    method
+                    + b" "
+                    + target
+                    + b" HTTP/1.1\r\nHost: b\r\n"
+                    + b"\r\n".join(lines)
                     + b"\r\n\r\n"
                 ),
                 st.sampled_from([b"GET", b"POST", b"HEAD", b"get"]),
-                st.sampled_from([b"/healthz", b"/msteams/calling/x", b"/msteams/calling/outcome/x"]),
+                st.sampled_from(
+                    [b"/healthz", b"/msteams/calling/x", b"/msteams/calling/outcome/x"]
+                ),
                 st.lists(
                     st.sampled_from(
                         [
