@@ -1,0 +1,86 @@
+"""``teamscall demo``: hear the agent answer, with nothing but this package."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from teamscall.cli.serve import ConfigOption, EngineName, SetOption
+
+
+class DialectName(enum.StrEnum):
+    """Which gateway the emulator plays."""
+
+    STANDIN = "standin"
+    CSHARP = "csharp"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("demo")(demo)
+
+
+def demo(
+    say: Annotated[str | None, typer.Option(help="Ask this instead of the recorded question.")] = (
+        None
+    ),
+    wav: Annotated[Path | None, typer.Option(help="Play this WAV file into the call.")] = None,
+    mic: Annotated[
+        bool, typer.Option("--mic", help="Speak yourself, and hear the answer; q hangs up.")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(help="Microphone, by number or part of its name.")
+    ] = None,
+    dialect: Annotated[DialectName, typer.Option(help="Which gateway to play.")] = (
+        DialectName.STANDIN
+    ),
+    engine: Annotated[
+        EngineName | None, typer.Option(help="What hears, thinks and speaks.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the reply is written.")] = Path(
+        "teamscall-reply.wav"
+    ),
+    stereo: Annotated[
+        Path | None, typer.Option(help="Also write the call: caller left, bot right.")
+    ] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    json_: Annotated[
+        bool, typer.Option("--json", help="JSON lines on stdout; the last one is the summary.")
+    ] = False,
+) -> None:
+    """Have an emulated caller ask the agent a question, over the real wire.
+
+    Starts a bridge on a free loopback port, dials it with a real signature, speaks a
+    question, and shows what was heard, answered and how long each stage took. Needs no
+    key, no Teams tenant, no sound card and no network. Exit code 0 only if speech was
+    heard, understood and answered with speech.
+    """
+    import asyncio
+
+    from teamscall.cli.demo_view import play_demo
+
+    given = [name for name, value in (("--say", say), ("--wav", wav), ("--mic", mic)) if value]
+    if len(given) > 1:
+        raise typer.BadParameter(f"{' and '.join(given)} exclude each other")
+    if device is not None and not mic:
+        raise typer.BadParameter("--device goes with --mic")
+    code = asyncio.run(
+        play_demo(
+            say=say,
+            wav=wav,
+            mic=mic,
+            device=device,
+            dialect=dialect.value,
+            engine=engine.value if engine else None,
+            out=out,
+            stereo=stereo,
+            config=config,
+            pairs=set_ or [],
+            json_lines=json_,
+        )
+    )
+    raise typer.Exit(code)

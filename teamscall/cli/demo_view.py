@@ -1,0 +1,382 @@
+"""How the demo looks: live on a terminal, plain lines in a pipe, JSON lines for machines.
+
+Owns the view and the files that are written at the end. Talk goes to stderr, the summary
+to stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from teamscall.audio.wav import write_stereo, write_wav
+from teamscall.calls import records
+from teamscall.cli import logs
+from teamscall.cli.demo_run import QUESTION, Demo, Result, demo_flags, question_wav
+from teamscall.cli.settings import load
+from teamscall.emulator import happenings
+from teamscall.emulator.devices import Loudspeaker, Microphone
+from teamscall.emulator.report import Report
+from teamscall.emulator.sources import Pcm, Source, wav
+from teamscall.engines.offline.synthesise import synthesise
+from teamscall.errors import ExitCode, InputError
+from teamscall.server.run import Running
+from teamscall.text import printable
+from teamscall.wire.events import Dialect
+
+METER_FLOOR_DBFS = -60.0
+MIC_SECONDS = 120.0  # a demo with a microphone ends by itself
+_STAGES = (
+    ("endpoint_ms", "pause noticed"),
+    ("transcript_ms", "words known"),
+    ("first_text_ms", "first word thought"),
+    ("first_audio_ms", "first sound made"),
+    ("first_frame_ms", "first frame sent"),
+)
+
+
+async def play_demo(
+    *,
+    say: str | None,
+    wav: Path | None,
+    mic: bool,
+    device: str | None,
+    dialect: Dialect,
+    engine: str | None,
+    out: Path,
+    stereo: Path | None,
+    config: Path | None,
+    pairs: Sequence[str],
+    json_lines: bool,
+) -> ExitCode:
+    """Run the demo and show it; return the exit code.
+
+    Raises:
+        TeamscallError: the input, the configuration, an engine or a port cannot be used.
+    """
+    for path in filter(None, (out, stereo)):
+        _check_writable(path)
+    flags = demo_flags(dialect) | ({"engine": engine} if engine else {})
+    # A file is used only when it is named: the demo must not depend on what lies around.
+    loaded = load(config or Path(os.devnull), flags, pairs)
+    logs.set_up("text", "error")
+    view: _View
+    if json_lines:
+        view = _JsonView()
+    elif sys.stderr.isatty() and "CI" not in os.environ:
+        view = _LiveView()
+    else:
+        view = _PlainView()
+    with view:
+        view.note("preparing the question" if say else "loading the engine")
+        source, spoken, play = await _input(say, wav, mic, device)
+        demo = Demo(loaded.config, dialect, source, spoken)
+        view.note("loading the engine")
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGINT, lambda: demo.controls.hang_up(interrupted=True)
+        ) if os.name == "posix" else None
+        result = await demo.run(
+            on_ready=view.ready,
+            on_record=view.record,
+            on_event=view.event,
+            play=play,
+            duration_s=MIC_SECONDS if mic else None,
+        )
+    write_wav(out, demo.tracks.reply)
+    if stereo is not None:
+        write_stereo(stereo, demo.tracks.caller, demo.tracks.bot)
+    if json_lines:
+        _print_json(result, out, stereo)
+    else:
+        _print_summary(result, out, stereo)
+    if result.report.outcome == "interrupted":
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK if result.ok else ExitCode.FAILED
+
+
+async def _input(
+    say: str | None, path: Path | None, mic: bool, device: str | None
+) -> tuple[Source, str, Callable[[bytes], None] | None]:
+    """The caller's sound, the words in it where they are known, and the loudspeaker."""
+    if mic:
+        microphone = Microphone(device or "")
+        return microphone, "", Loudspeaker().play
+    if path is not None:
+        return wav(path), "", None
+    if say is not None:
+        return Pcm(await synthesise(say)), say, None
+    return Pcm(question_wav()), QUESTION, None
+
+
+def _check_writable(path: Path) -> None:
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise InputError(
+            f"Cannot write {path}.", hint="Name a file in a folder that exists, with --out."
+        )
+
+
+# --- views -------------------------------------------------------------------------------
+
+
+class _View:
+    """What is shown while the call goes on."""
+
+    def __enter__(self) -> _View:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        raise NotImplementedError
+
+    def ready(self, bridge: Running) -> None:
+        self.note(f"{bridge.listening[0].urls[0]} answers with {bridge.engine.describe()}")
+
+    def record(self, record: records.CallRecord) -> None:
+        raise NotImplementedError
+
+    def event(self, event: happenings.EmulatorEvent) -> None:
+        raise NotImplementedError
+
+
+class _JsonView(_View):
+    """One object per line on stdout: records of the call, events of the emulator."""
+
+    def note(self, text: str) -> None:
+        self._put({"event": "note", "text": text})
+
+    def record(self, record: records.CallRecord) -> None:
+        fields = msgspec.to_builtins(record)
+        self._put({"event": fields.pop("type").lower(), "side": "bridge", **fields})
+
+    def event(self, event: happenings.EmulatorEvent) -> None:
+        if not isinstance(event, happenings.Levels):
+            self._put({"side": "emulator", **msgspec.to_builtins(event)})
+
+    def _put(self, line: dict[str, object]) -> None:
+        print(json.dumps({"v": 1, **line}, ensure_ascii=False), flush=True)
+
+
+class _PlainView(_View):
+    """Lines on stderr, for pipes and CI."""
+
+    def note(self, text: str) -> None:
+        print(printable(text, 300), file=sys.stderr, flush=True)
+
+    def record(self, record: records.CallRecord) -> None:
+        if isinstance(record, records.Heard) and record.final:
+            self.note(f"caller: {record.text}")
+        elif isinstance(record, records.TurnEnded):
+            cut = " [cut]" if record.status == "interrupted" else ""
+            self.note(f"bot:    {record.heard_text}{cut}")
+        elif isinstance(record, records.EngineTrouble):
+            self.note(f"engine: {record.stage}: {record.detail}")
+
+    def event(self, event: happenings.EmulatorEvent) -> None:
+        if isinstance(event, happenings.Connected):
+            self.note(f"connected in {event.handshake_ms:.0f} ms as a {event.dialect} call")
+        elif isinstance(event, happenings.Warned):
+            self.note(f"warning: {event.text}")
+
+
+class _LiveView(_View):
+    """Both sides as they speak, meters, latency by stage; redrawn in place."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True, highlight=False)
+        self._live = Live(console=console, refresh_per_second=10, transient=True)
+        self._note = ""
+        self._lines: list[tuple[str, str, str]] = []  # who, text, style
+        self._levels: happenings.Levels | None = None
+        self._turn: records.TurnEnded | None = None
+
+    def __enter__(self) -> _View:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *stop: object) -> None:
+        self._live.update(self._picture(), refresh=True)
+        self._live.transient = False  # the last picture stays
+        self._live.__exit__(None, None, None)
+
+    def note(self, text: str) -> None:
+        self._note = printable(text, 300)
+        self._live.update(self._picture(), refresh=True)
+
+    def record(self, record: records.CallRecord) -> None:
+        if isinstance(record, records.Heard):
+            self._put("caller", record.text, "cyan" if record.final else "cyan dim", record.final)
+        elif isinstance(record, records.Said):
+            self._more("bot", record.delta)
+        elif isinstance(record, records.TurnEnded):
+            self._turn = record
+            if record.status == "interrupted":
+                self._put("bot", f"{record.heard_text} [cut]", "green", True)
+            self._close("bot")
+        elif isinstance(record, records.EngineTrouble):
+            self._put("engine", f"{record.stage}: {record.detail}", "red", True)
+        self._live.update(self._picture())
+
+    def event(self, event: happenings.EmulatorEvent) -> None:
+        if isinstance(event, happenings.Levels):
+            self._levels = event
+        elif isinstance(event, happenings.Connected):
+            self._note = f"on a {event.dialect} call at {event.url}"
+        elif isinstance(event, happenings.Warned):
+            self._put("note", event.text, "yellow", True)
+        elif isinstance(event, happenings.Ended):
+            self._note = f"call over: {event.reason or event.outcome}"
+        self._live.update(self._picture())
+
+    def _put(self, who: str, text: str, style: str, final: bool) -> None:
+        """Replace the line of ``who`` that is still forming, or begin one."""
+        line = (who if final else f"{who}…", printable(text, 500), style)
+        for index in range(len(self._lines) - 1, -1, -1):
+            if self._lines[index][0] == f"{who}…":
+                self._lines[index] = line
+                return
+        self._lines.append(line)
+
+    def _more(self, who: str, delta: str) -> None:
+        forming = next((text for name, text, _ in self._lines if name == f"{who}…"), "")
+        glue = " " if forming and delta[:1].isspace() else ""
+        self._put(who, f"{forming}{glue}{printable(delta, 500)}", "green", False)
+
+    def _close(self, who: str) -> None:
+        self._lines = [
+            (who, text, style) if name == f"{who}…" else (name, text, style)
+            for name, text, style in self._lines
+        ]
+
+    def _picture(self) -> RenderableType:
+        width = self._live.console.width
+        parts: list[RenderableType] = [
+            Text(f"teamscall demo: {self._note}", style="bold", overflow="ellipsis", no_wrap=True)
+        ]
+        if self._lines:
+            talk = Table.grid(padding=(0, 1))
+            talk.add_column(width=7, no_wrap=True)
+            talk.add_column(overflow="fold")
+            for who, text, style in self._lines[-12:]:
+                talk.add_row(Text(who, style="dim"), Text(text, style=style))
+            parts.append(talk)
+        if self._levels is not None:
+            parts.append(self._meters(self._levels, width))
+        if self._turn is not None:
+            parts.append(_stages(self._turn))
+        return Group(*parts)
+
+    def _meters(self, levels: happenings.Levels, width: int) -> RenderableType:
+        bar = max(10, (width - 30) // 2)
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(
+            Text("caller", style="dim"),
+            _meter(levels.caller_dbfs, bar),
+            Text("bot", style="dim"),
+            _meter(levels.bot_dbfs, bar),
+        )
+        counts = (
+            f"frames {levels.sent_frames} out, {levels.received_frames} in   "
+            f"buffered {levels.buffered_ms} ms   late {levels.late_max_ms:.1f} ms   "
+            f"gaps {levels.gaps}"
+        )
+        return Group(grid, Text(counts, style="dim", overflow="ellipsis", no_wrap=True))
+
+
+def _meter(dbfs: float, width: int) -> Text:
+    share = min(1.0, max(0.0, 1 - dbfs / METER_FLOOR_DBFS))
+    full = round(share * width)
+    style = "red" if dbfs > -1 else "yellow" if dbfs > -9 else "green"
+    return Text("█" * full, style=style) + Text("░" * (width - full), style="dim")
+
+
+def _stages(turn: records.TurnEnded) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    previous = 0.0
+    for field, words in _STAGES:
+        value: float | None = getattr(turn.latency, field)
+        if value is not None:
+            grid.add_row(
+                Text(f"  {words}", style="dim"),
+                Text(f"{value:7.0f} ms", style="bold"),
+                Text(f"+{value - previous:.0f}", style="dim"),
+            )
+            previous = value
+    return Group(Text("from the caller's last sound:", style="dim"), grid)
+
+
+# --- the end -------------------------------------------------------------------------------
+
+
+def _print_summary(result: Result, out: Path, stereo: Path | None) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    report = result.report
+    rows = [
+        ("heard", " ".join(result.heard) or "nothing"),
+        ("said", " ".join(result.said) or "nothing"),
+        ("latency", _latency_words(result)),
+        ("frames", _frame_words(report)),
+        ("ended", f"{result.closed.reason if result.closed else report.reason}"),
+        ("reply", str(out) + (f", call: {stereo}" if stereo else "")),
+    ]
+    console.print(
+        Text("The agent heard, understood and answered.", style="bold green")
+        if result.ok
+        else Text(result.failed, style="bold red")
+    )
+    for name, value in rows:
+        console.print(Text(f"  {name:<8}", style="dim") + Text(printable(value, 1000)))
+
+
+def _latency_words(result: Result) -> str:
+    turn = next((t for t in result.turns if t.kind == "answer"), None)
+    if turn is None or turn.latency.first_frame_ms is None:
+        return "not measured: there was no answer"
+    parts: list[str] = []
+    previous = 0.0
+    for field, words in _STAGES:
+        value: float | None = getattr(turn.latency, field)
+        if value is not None:
+            parts.append(f"{words} +{value - previous:.0f}")
+            previous = value
+    total = turn.latency.first_frame_ms
+    return f"{total:.0f} ms from the last sound to the first frame ({', '.join(parts)})"
+
+
+def _frame_words(report: Report) -> str:
+    jitter = report.received.interval
+    return (
+        f"{report.sent.frames} sent, {report.received.frames} received, "
+        f"interval p50 {jitter.p50:.1f} p95 {jitter.p95:.1f} max {jitter.max:.1f} ms, "
+        f"{report.heard.gaps} gaps"
+    )
+
+
+def _print_json(result: Result, out: Path, stereo: Path | None) -> None:
+    summary = {
+        "v": 1,
+        "event": "summary",
+        "ok": result.ok,
+        "failed": result.failed,
+        "heard": result.heard,
+        "said": result.said,
+        "words_heard": result.words_heard,
+        "turns": msgspec.to_builtins(result.turns),
+        "closed": msgspec.to_builtins(result.closed),
+        "report": msgspec.to_builtins(result.report),
+        "reply": str(out),
+        "stereo": str(stereo) if stereo else None,
+    }
+    print(json.dumps(summary, ensure_ascii=False), flush=True)
