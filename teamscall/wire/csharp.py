@@ -199,13 +199,13 @@ def decode_from_gateway(data: str | bytes, *, call_id: str = "") -> FromGateway 
     """
     message = _from_gateway.read(data)
     match message:
-        case Dropped():
-            return message
-        case _AudioIn(call_id=own, seq=seq):
+        case _AudioIn():  # first: 50 times a second
             pcm = read_base64(message.data, MAX_AUDIO_BYTES)
             if not pcm or len(pcm) % FRAME_BYTES:
                 return _bad_audio("audio_in", pcm)
-            return AudioIn(own, seq, pcm)
+            return AudioIn(message.call_id, message.seq, pcm)
+        case Dropped():
+            return message
         case _Ping():
             return Pinged(message.call_id)
         case _AuthRequest():
@@ -236,10 +236,12 @@ def encode_to_gateway(message: ToGateway) -> bytes | None:
     """
     wire: _To | _AudioOutBytes
     match message:
-        case AudioOut(seq=seq, pcm=pcm):
-            if len(pcm) != FRAME_BYTES:
-                raise ValueError(f"audio_out carries exactly {FRAME_BYTES} bytes, not {len(pcm)}")
-            wire = _AudioOutBytes(message.call_id, checked_count(seq), pcm)
+        case AudioOut():
+            if len(message.pcm) != FRAME_BYTES:
+                raise ValueError(
+                    f"audio_out carries exactly {FRAME_BYTES} bytes, not {len(message.pcm)}"
+                )
+            wire = _AudioOutBytes(message.call_id, checked_count(message.seq), message.pcm)
         case Flush():
             wire = _AudioFlush(message.call_id, checked_count(message.timestamp_ms))
         case Pong():
@@ -313,13 +315,13 @@ def decode_to_gateway(data: str | bytes, *, call_id: str = "") -> ToGateway | Dr
     """
     message = _to_gateway.read(data)
     match message:
-        case Dropped():
-            return message
-        case _AudioOut(call_id=own, seq=seq):
+        case _AudioOut():
             pcm = read_base64(message.data, FRAME_BYTES)
             if pcm is None or len(pcm) != FRAME_BYTES:
                 return _bad_audio("audio_out", pcm)
-            return AudioOut(own, seq, pcm)
+            return AudioOut(message.call_id, message.seq, pcm)
+        case Dropped():
+            return message
         case _AudioFlush():
             return Flush(message.call_id, 0, message.timestamp)
         case _Pong():

@@ -247,15 +247,14 @@ def decode_from_gateway(data: str | bytes, *, call_id: str = "") -> FromGateway 
     """
     message = _from_gateway.read(data)
     match message:
-        case Dropped():
-            return message
-        case _AudioFrame(seq=seq):
+        case _AudioFrame():  # first: 50 times a second
             pcm = read_base64(message.payload_base64, MAX_AUDIO_BYTES)
             if not pcm or len(pcm) % 2:
                 return _bad_audio(pcm)
-            return AudioIn(
-                call_id, seq, pcm, message.timestamp_ms or 0, text_or_blank(message.speaker_name)
-            )
+            speaker = (message.speaker_name or "").strip()
+            return AudioIn(call_id, message.seq, pcm, message.timestamp_ms or 0, speaker)
+        case Dropped():
+            return message
         case _Ping():
             return Pinged(call_id, safe_integer(message.ts))
         case _SessionStart():
@@ -286,8 +285,8 @@ def encode_to_gateway(message: ToGateway) -> bytes | None:
             name no viseme; a number outside its range; text that is not encodable.
     """
     match message:
-        case AudioOut(seq=seq, pcm=pcm):
-            return _json.encode(_audio_frame(seq, message.timestamp_ms, pcm))
+        case AudioOut():
+            return _json.encode(_audio_frame(message.seq, message.timestamp_ms, message.pcm))
         case Flush():
             return _json.encode(_AssistantCancel(checked_count(message.turn_id)))
         case Pong():
@@ -317,8 +316,10 @@ def encode_from_gateway(event: FromGateway) -> bytes | None:
             :func:`encode_to_gateway`; a blank call id or text; no DTMF digit.
     """
     match event:
-        case AudioIn(seq=seq, pcm=pcm):
-            return _json.encode(_audio_frame(seq, event.timestamp_ms, pcm, event.speaker))
+        case AudioIn():
+            return _json.encode(
+                _audio_frame(event.seq, event.timestamp_ms, event.pcm, event.speaker)
+            )
         case Pinged():
             return _json.encode(_Ping(raw_integer(event.ts)))
         case CallStarted():
@@ -352,13 +353,13 @@ def decode_to_gateway(data: str | bytes, *, call_id: str = "") -> ToGateway | Dr
     """
     message = _to_gateway.read(data)
     match message:
-        case Dropped():
-            return message
-        case _AudioFrame(seq=seq):
+        case _AudioFrame():
             pcm = read_base64(message.payload_base64, MAX_AUDIO_BYTES)
             if not pcm or len(pcm) % 2:
                 return _bad_audio(pcm)
-            return AudioOut(call_id, seq, pcm, message.timestamp_ms or 0)
+            return AudioOut(call_id, message.seq, pcm, message.timestamp_ms or 0)
+        case Dropped():
+            return message
         case _AssistantCancel():
             turn = message.turn_id
             return Flush(call_id, turn if type(turn) is int else 0, 0)
@@ -472,9 +473,8 @@ def _read_picture(text: str, kind: str) -> bytes | Dropped:
 
 
 def _bad_audio(pcm: bytes | None) -> Dropped:
-    if pcm is None:
-        return Dropped("bad-audio", "audio.frame is not strict base64 or over its cap")
-    return Dropped("bad-audio", f"audio.frame of {len(pcm)} bytes")
+    size = "of bad base64 or over its cap" if pcm is None else f"of {len(pcm)} bytes"
+    return Dropped("bad-audio", f"audio.frame {size}")
 
 
 def _audio_frame(seq: int, timestamp_ms: int, pcm: bytes, speaker: str = "") -> _AudioFrameBytes:

@@ -152,8 +152,8 @@ def read_body(decoder: msgspec.json.Decoder[T], body: bytes, max_bytes: int) -> 
 # --- base64 -----------------------------------------------------------------------------
 
 # The last symbol before the padding may carry only bits of the last byte.
-_TAILS_1 = frozenset("AEIMQUYcgkosw048")  # one "=": two spare bits
-_TAILS_2 = frozenset("AQgw")  # two "=": four spare bits
+_PADDED_1 = frozenset(f"{symbol}=" for symbol in "AEIMQUYcgkosw048")  # two spare bits
+_PADDED_2 = frozenset(f"{symbol}==" for symbol in "AQgw")  # four spare bits
 
 
 def read_base64(text: str, max_bytes: int) -> bytes | None:
@@ -170,10 +170,8 @@ def read_base64(text: str, max_bytes: int) -> bytes | None:
         return None
     if len(value) > max_bytes:  # by the one or two bytes that padding hid above
         return None
-    if text.endswith("=="):
-        return value if text[-3] in _TAILS_2 else None
-    if text.endswith("="):
-        return value if text[-2] in _TAILS_1 else None
+    if text[-1:] == "=" and text[-3:] not in _PADDED_2 and text[-2:] not in _PADDED_1:
+        return None
     return value
 
 
