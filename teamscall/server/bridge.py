@@ -11,7 +11,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections import Counter
+from collections import Counter, deque
 
 import msgspec
 from websockets.server import ServerProtocol
@@ -28,9 +28,16 @@ from teamscall.server.refusals import Refusals
 from teamscall.server.watchdog import Watchdog
 from teamscall.wire.events import Dialect
 
-# Sockets that have not been answered yet. Beyond it the oldest goes: a slow-loris loses
-# its place, a gateway's upgrade takes one round trip.
+# Sockets before their upgrade. When there are as many, the oldest goes, if it has had its
+# chance (a slow-loris loses its place; a gateway's upgrade takes one round trip); else the
+# next ones wait in the kernel's queue, as in a burst of a thousand at once.
 MAX_OPENING = 512
+CHANCE_S = 1.0
+_FULL_S = 0.02  # until the table is looked at again
+
+# A handshake costs about 0.4 ms. Hundreds of heads that arrive at once must not hold up
+# the calls' audio: so many are looked at per turn of the loop.
+HEADS_PER_TURN = 16
 
 # After the sockets were aborted: the loop's turns until they are gone.
 _ABORT_S = 1.0
@@ -80,6 +87,7 @@ class Bridge:
         self._close_timeout_s = config.serve.close_timeout_ms / 1000
         self._opening: dict[Opening, None] = {}  # in the order of arrival
         self._links: set[SocketLink] = set()
+        self._waiting: deque[Opening] = deque()  # each at most once
         self._empty = asyncio.Event()  # no socket is left
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
@@ -186,6 +194,12 @@ class Bridge:
         link.begin()
         return link
 
+    def queue(self, opening: Opening) -> None:
+        """``opening`` has something to look at: give it its turn."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._next_turns)
+        self._waiting.append(opening)
+
     def leave(self, opening: Opening) -> None:
         """The opening's socket is gone, or no longer its own."""
         self._opening.pop(opening, None)
@@ -253,16 +267,32 @@ class Bridge:
         dialects = frozenset(plan.dialects)
 
         def arrive(address: str) -> Opening:
-            if len(self._opening) >= MAX_OPENING:
-                oldest = next(iter(self._opening))
-                self.refused.note("evicted", oldest.address, self.clock.now())
-                oldest.evict()
             opening = Opening(self, address, dialects)
             self._opening[opening] = None
             self._empty.clear()
             return opening
 
-        await accept_forever(sock, arrive, tasks, plan.tls, self.open_timeout_s, self.log)
+        await accept_forever(
+            sock, self._room, arrive, tasks, plan.tls, self.open_timeout_s, self.log
+        )
+
+    def _next_turns(self) -> None:
+        for _ in range(min(HEADS_PER_TURN, len(self._waiting))):
+            self._waiting.popleft().turn()
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._next_turns)
+
+    async def _room(self) -> None:
+        """Wait until the table of opening sockets has room for one more."""
+        while len(self._opening) >= MAX_OPENING:
+            oldest, now = next(iter(self._opening)), self.clock.now()
+            if now - oldest.since >= CHANCE_S:
+                if not oldest.answered:
+                    self.refused.note("evicted", oldest.address, now)
+                self._opening.pop(oldest)
+                oldest.evict()
+            else:
+                await asyncio.sleep(_FULL_S)
 
     async def _tick_forever(self) -> None:
         while True:

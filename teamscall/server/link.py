@@ -21,6 +21,7 @@ from websockets.server import ServerProtocol
 from teamscall.calls.link import Exchange
 from teamscall.clock import Clock
 from teamscall.server.limits import TokenBucket
+from teamscall.server.listener import end_writing
 from teamscall.server.outbox import Outbox
 from teamscall.wire import csharp, standin
 from teamscall.wire.events import (
@@ -411,10 +412,8 @@ class SocketLink(asyncio.Protocol):
             if data:
                 self._written += len(data)
                 self._transport.write(data)
-            elif self._transport.can_write_eof():
-                self._transport.write_eof()  # and the peer closes, or the deadline passes
             else:
-                self._transport.close()
+                end_writing(self._transport)  # and the peer closes, or the deadline passes
 
     def _check_stall(self, now: float) -> None:
         unsent = self._transport.get_write_buffer_size()

@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from teamscall.errors import ListenError
@@ -83,6 +83,19 @@ def tls_context(cert: str, key: str) -> ssl.SSLContext | None:
     return context
 
 
+def end_writing(transport: asyncio.Transport) -> None:
+    """Send what is buffered, then FIN; TLS cannot half-close, so it closes."""
+    if transport.is_closing():
+        return
+    if not transport.can_write_eof():
+        transport.close()
+        return
+    try:
+        transport.write_eof()
+    except OSError:  # the peer has reset the connection, the loop has not looked yet
+        transport.abort()
+
+
 async def open_sockets(bind: str, port: int) -> list[socket.socket]:
     """Bind and listen on every address that ``bind`` names; all share one port.
 
@@ -143,13 +156,16 @@ def _explain(error: OSError, bind: str, port: int) -> ListenError:
 
 async def accept_forever(
     sock: socket.socket,
+    room: Callable[[], Awaitable[None]],
     arrive: Callable[[str], Arrival],
     tasks: asyncio.TaskGroup,
     tls: ssl.SSLContext | None,
     handshake_s: float,
     log: logging.Logger,
 ) -> None:
-    """Accept until cancelled; each socket is given to ``arrive(host:port)``'s protocol.
+    """Accept until cancelled.
+
+    Each socket waits for ``room()`` and is then given to ``arrive(host:port)``'s protocol.
 
     asyncio's own accept loop logs up to a hundred times per second and listener while
     descriptors are exhausted (Python 3.11), and re-arms a socket that was closed in the
@@ -174,6 +190,11 @@ async def accept_forever(
         if exhausted:
             exhausted = False
             log.warning("Accepting again")
+        try:
+            await room()
+        except asyncio.CancelledError:
+            conn.close()
+            raise
         host, port = peer[0], peer[1]
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:

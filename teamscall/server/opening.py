@@ -30,7 +30,7 @@ from teamscall.server.admission import (
     Ticket,
 )
 from teamscall.server.link import SocketLink, server_protocol
-from teamscall.server.listener import Arrival
+from teamscall.server.listener import Arrival, end_writing
 from teamscall.wire.control import MAX_OUTCOME_BYTES
 from teamscall.wire.events import Dialect
 
@@ -66,6 +66,10 @@ class Host(Protocol):
         """The upgrade was answered: the link that has taken the socket over."""
         ...
 
+    def queue(self, opening: Opening) -> None:
+        """``opening`` has something to look at: give it its turn."""
+        ...
+
     def leave(self, opening: Opening) -> None:
         """The socket is gone, or no longer this object's."""
         ...
@@ -82,10 +86,17 @@ class Opening(Arrival):
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._head: Head | None = None
         self._raw = bytearray()  # the head as it came: websockets parses it again
+        self._unread = bytearray()
+        self._queued = False
         self._outcome: OutcomeReport | None = None
         self._body = bytearray()
-        self._answered = False
-        self._deadline = host.clock.now() + host.open_timeout_s
+        self.answered = False
+        self.since = host.clock.now()
+        self._deadline = self.since + host.open_timeout_s
+
+    @property
+    def _spoke(self) -> bool:
+        return bool(self._raw or self._unread)
 
     # --- for the bridge ---------------------------------------------------------------
 
@@ -107,16 +118,16 @@ class Opening(Arrival):
         """Look at the deadline; called a few times per second."""
         if now < self._deadline or self._transport is None:
             return
-        if self._answered or not self._raw:
+        if self.answered or not self._spoke:
             self._transport.abort()  # answered long ago, or a probe that never spoke
         else:
             self._refuse("open-timeout")
 
     def shut(self) -> None:
         """The bridge stops: what has not been answered yet is told so."""
-        if self._transport is None or not self._raw:
+        if self._transport is None or not self._spoke:
             self.evict()
-        elif not self._answered:
+        elif not self.answered:
             self._refuse("draining")
 
     # --- asyncio.Protocol -------------------------------------------------------------
@@ -126,8 +137,22 @@ class Opening(Arrival):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self._answered:
+        if self.answered or self._transport is None:
             return
+        self._unread += data
+        if not self._queued:
+            self._queued = True
+            self._transport.pause_reading()  # until its turn: what is unread stays bounded
+            self._host.queue(self)
+
+    def turn(self) -> None:
+        """Its turn has come: look at what was read."""
+        self._queued = False
+        transport = self._transport
+        if transport is None or transport.is_closing() or self.answered:
+            return
+        data = bytes(self._unread)
+        self._unread.clear()
         try:
             self._feed(data)
         except h11.RemoteProtocolError as error:
@@ -135,8 +160,8 @@ class Opening(Arrival):
             self._refuse("head-too-large" if hint == 431 else "malformed")
         except Exception:
             self._host.log.exception("A request failed", extra={"address": self.address})
-            assert self._transport is not None
-            self._transport.abort()
+            transport.abort()
+        transport.resume_reading()
 
     def eof_received(self) -> bool:
         return False
@@ -150,7 +175,7 @@ class Opening(Arrival):
         if self._head is None:
             self._raw += data
         self._http.receive_data(data)
-        while not self._answered:
+        while not self.answered:
             event = self._http.next_event()
             if isinstance(event, h11.Request):
                 self._begin(event)
@@ -222,7 +247,7 @@ class Opening(Arrival):
         """Send ``answer`` and end the connection."""
         transport = self._transport
         assert transport is not None
-        self._answered = True
+        self.answered = True
         now = self._host.clock.now()
         self._deadline = now + LINGER_S
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
@@ -237,11 +262,7 @@ class Opening(Arrival):
             if self._head is None or self._head.method != "HEAD":
                 self._send(h11.Data(data=answer.body))
             self._send(h11.EndOfMessage())
-        if transport.can_write_eof():
-            if not transport.is_closing():
-                transport.write_eof()
-        else:
-            transport.close()
+        end_writing(transport)
 
     def _send(self, event: h11.Event) -> None:
         data = self._http.send(event)
@@ -266,7 +287,7 @@ class Opening(Arrival):
         if refused is not None:
             self._answer(refused)
             return
-        self._answered = True
+        self.answered = True
         protocol.send_response(response)
         for data in protocol.data_to_send():
             transport.write(data)
