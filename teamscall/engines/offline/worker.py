@@ -23,7 +23,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
-import teamscall
 from teamscall.engines.base import Stage
 from teamscall.engines.offline.frames import (
     Fault,
@@ -398,7 +397,7 @@ def _environment(threads: int) -> dict[str, str]:
         for name, value in os.environ.items()
         if not any(part in name.upper() for part in _SECRET_NAMES)
     }
-    home = str(Path(teamscall.__file__).parent.parent)
+    home = str(Path(__file__).resolve().parents[3])
     path = [home, *filter(None, kept.get("PYTHONPATH", "").split(os.pathsep))]
     return kept | {
         "PYTHONPATH": os.pathsep.join(path),

@@ -1,0 +1,266 @@
+"""Failures of the parts, and what must come of them (faults E1 to E11)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+from engines_rig import CALL, Talk, run, talking
+
+from teamscall.engines.base import (
+    AnswerAudio,
+    AnswerDone,
+    CommitUtterance,
+    Emit,
+    EngineDegraded,
+    EngineFailed,
+    EngineReady,
+    Respond,
+    Say,
+    Transcript,
+    TruncateAnswer,
+)
+from teamscall.engines.cascade import (
+    MAX_ANSWER_CHARS,
+    MAX_WAITING_ANSWERS,
+    CascadeSession,
+    Deadlines,
+)
+from teamscall.engines.parts import EarCommand, Line, Question, Speech, Thought
+from teamscall.engines.scripted import Fail, Script, ScriptedEngine, ScriptLine
+from teamscall.errors import EngineError
+
+SOON = Deadlines(
+    final_transcript=0.05, first_thought=0.05, next_thought=0.05, first_audio=0.05,
+    next_audio=0.05, ahead=float("inf"),
+)  # fmt: skip
+ANSWER = "This is one sentence. And this is another one."
+
+
+def failing(fail: Fail, deadlines: Deadlines | None = None) -> ScriptedEngine:
+    lines = (ScriptLine(heard="hi", answer=ANSWER, fail=fail), ScriptLine(answer="Fine again."))
+    return ScriptedEngine(Script(lines=lines), deadlines=deadlines)
+
+
+@pytest.mark.parametrize(
+    ("fail", "stage", "speaks"),
+    [
+        ("think", "think", False),
+        ("think-midway", "think", True),
+        ("stall-think", "think", True),
+        ("speak", "speak", False),
+        ("speak-nothing", "speak", False),
+        ("speak-midway", "speak", True),
+        ("stall-speak", "speak", True),
+    ],
+)
+def test_a_failed_answer_fails_alone(fail: Fail, stage: str, speaks: bool) -> None:
+    async def check() -> None:
+        async with talking(failing(fail, SOON)) as talk:
+            talk.submit(Respond(1, "hi"))
+            done = await talk.done(1)
+            assert done.status == "failed"
+            assert done.error
+            assert [(e.stage, e.fatal) for e in talk.all(EngineFailed)] == [(stage, False)]
+            assert bool(talk.pcm(1)) == speaks
+            talk.submit(Respond(2, "again"))
+            assert (await talk.done(2)).status == "completed"
+            assert talk.pcm(2)
+
+    run(check)
+
+
+def test_a_clause_that_fails_before_its_first_byte_is_tried_once_more() -> None:
+    async def check() -> None:
+        async with talking(failing("speak-once")) as talk:
+            talk.submit(Respond(1, "hi"))
+            assert (await talk.done(1)).status == "completed"
+            assert len(talk.all(EngineDegraded)) == 1
+            assert "".join(e.text for e in talk.audio(1)) == ANSWER
+
+    run(check)
+
+
+def test_a_clause_that_fails_after_its_first_byte_is_not_tried_again() -> None:
+    async def check() -> None:
+        async with talking(failing("speak-midway")) as talk:
+            talk.submit(Respond(1, "hi"))
+            await talk.done(1)
+            assert not talk.all(EngineDegraded)
+            assert [e.text for e in talk.audio(1) if e.text] == ["This is one sentence. "]
+
+    run(check)
+
+
+def test_a_final_that_never_comes_ends_the_turn_and_comes_too_late() -> None:
+    async def check() -> None:
+        async with talking(failing("stall-hear", SOON)) as talk:
+            talk.submit(CommitUtterance(1))
+            assert await talk.first(Transcript) == Transcript(1, "", final=True)
+            assert talk.all(EngineFailed)[0].stage == "hear"
+            assert isinstance(talk.session, CascadeSession)
+            talk.session._from_ear(Transcript(1, "late", final=True))
+            assert len(talk.all(Transcript)) == 1
+
+    run(check)
+
+
+def test_an_ear_lost_for_good_ends_the_session() -> None:
+    async def check() -> None:
+        talk = Talk(failing("hear"))
+        talk.submit(CommitUtterance(1))
+        with pytest.raises(EngineError, match="lost its ear"):
+            await talk.session.run()
+        assert talk.all(EngineFailed)[0].fatal
+        await talk.session.close()
+
+    run(check)
+
+
+def test_a_bug_leaves_run_as_it_is() -> None:
+    async def check() -> None:
+        talk = Talk(failing("raise"))
+        talk.submit(CommitUtterance(1))
+        with pytest.raises(RuntimeError, match="asked for a bug"):
+            await talk.session.run()
+        await talk.session.close()
+
+    run(check)
+
+
+class Parts:
+    """An ear that is only ready, a mind that streams what it is given, a plain mouth."""
+
+    def __init__(self, *thoughts: str, rate: int = 16_000) -> None:
+        self.thoughts = thoughts
+        self.questions: list[Question] = []
+        self.spoken: list[str] = []
+        self.rate = rate
+        self.closed = 0
+
+    def session(self, emit: Emit, deadlines: Deadlines = SOON) -> CascadeSession:
+        def open_ear(emit: Emit) -> Parts:
+            self.emit = emit
+            return self
+
+        return CascadeSession(
+            CALL, emit, open_ear=open_ear, mind=self, mouth=self, deadlines=deadlines
+        )
+
+    async def run(self) -> None:
+        self.emit(EngineReady())
+        await asyncio.Event().wait()
+
+    def submit(self, command: EarCommand) -> None:
+        return
+
+    async def reply(self, question: Question) -> AsyncGenerator[Thought]:
+        self.questions.append(question)
+        for text in self.thoughts:
+            yield Thought(text)
+
+    async def speak(self, text: str) -> AsyncGenerator[Speech]:
+        self.spoken.append(text)
+        yield Speech(bytes(self.rate * 2 // 10 * len(text.split())), self.rate)
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+def conversation(parts: Parts, deadlines: Deadlines = SOON) -> Talk:
+    class OneSession(ScriptedEngine):
+        def open(self, call: object, emit: Emit) -> CascadeSession:
+            return parts.session(emit, deadlines)
+
+    return Talk(OneSession())
+
+
+async def finishing(talk: Talk, turn: int) -> AnswerDone:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(talk.session.run())
+        done = await talk.done(turn)
+        await talk.session.close()
+    return done
+
+
+def test_an_answer_without_words_is_an_answer() -> None:
+    async def check() -> None:
+        talk = conversation(Parts())
+        talk.submit(Respond(1, "hi"))
+        assert (await finishing(talk, 1)).status == "completed"
+        assert not talk.all(AnswerAudio)
+
+    run(check)
+
+
+def test_an_endless_answer_is_cut() -> None:
+    async def check() -> None:
+        parts = Parts("blah " * 40_000, "more")
+        talk = conversation(parts)
+        talk.submit(Respond(1, "hi"))
+        assert (await finishing(talk, 1)).status == "completed"
+        assert len(talk.text(1)) == MAX_ANSWER_CHARS
+        assert sum(map(len, parts.spoken)) == MAX_ANSWER_CHARS
+        assert talk.all(EngineDegraded)[0].stage == "think"
+
+    run(check)
+
+
+def test_the_first_clause_is_spoken_before_the_answer_is_complete() -> None:
+    async def check() -> None:
+        talk = conversation(Parts("The first sentence. ", "The second, ", "the third."))
+        talk.submit(Respond(1, "hi"))
+        await finishing(talk, 1)
+        assert [e.text for e in talk.audio(1)] == ["The first sentence. ", "The second, the third."]
+
+    run(check)
+
+
+def test_speech_is_not_made_far_ahead_of_its_playout() -> None:
+    async def check() -> None:
+        parts = Parts("One two three four five. " * 20)  # 500 ms a sentence
+        talk = conversation(parts, Deadlines(ahead=1.0))
+        talk.submit(Respond(1, "hi"))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(talk.session.run())
+            await talk.first(AnswerAudio, 2)
+            await asyncio.sleep(0.05)
+            assert 2 <= len(parts.spoken) < 6
+            await talk.session.close()
+
+    run(check)
+
+
+def test_the_mind_is_told_what_was_said_and_heard() -> None:
+    async def check() -> None:
+        parts = Parts("Answer number one. It is long.")
+        talk = conversation(parts)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(talk.session.run())
+            talk.submit(Say(1, "Welcome.", aloud=False), Respond(2, "first"))
+            await talk.done(2)
+            talk.submit(TruncateAnswer(2, 900, "Answer number"), Respond(3, "second"))
+            await talk.done(3)
+            await talk.session.close()
+        assert parts.questions[1].history == (
+            Line("bot", "Welcome."),
+            Line("caller", "first"),
+            Line("bot", "Answer number"),
+        )
+        assert parts.closed == 2  # the ear and the mind; the mouth is shared
+
+    run(check)
+
+
+def test_too_many_waiting_answers_are_refused() -> None:
+    async def check() -> None:
+        talk = conversation(Parts("Yes."))
+        count = MAX_WAITING_ANSWERS + 3
+        for turn in range(1, count + 1):
+            talk.submit(Say(turn, "Hello."))
+        await finishing(talk, count)
+        statuses = [e.status for e in talk.all(AnswerDone)]
+        assert statuses == ["completed"] * MAX_WAITING_ANSWERS + ["failed"] * 3
+
+    run(check)
