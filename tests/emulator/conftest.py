@@ -18,9 +18,10 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from websockets.asyncio.server import Request, Response, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 
 SECRET = b"a-secret-of-thirty-two-characters"
 

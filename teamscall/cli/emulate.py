@@ -1,0 +1,290 @@
+"""``teamscall emulate``: play the far side against any bridge."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SECRET_ENV = "TEAMSCALL_EMULATE_SECRET"
+
+
+class DialectName(enum.StrEnum):
+    """Which gateway is played."""
+
+    STANDIN = "standin"
+    CSHARP = "csharp"
+
+
+class GenerationName(enum.StrEnum):
+    """StandIn's names."""
+
+    TODAY = "today"
+    ONE = "1"
+    BOTH = "both"
+
+
+class DirectionName(enum.StrEnum):
+    """Who called whom."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+class RecordingName(enum.StrEnum):
+    """StandIn's recording status; ``none`` says nothing."""
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+    UNKNOWN = "unknown"
+    NONE = "none"
+
+
+class VideoSource(enum.StrEnum):
+    """What the picture is."""
+
+    CAMERA = "camera"
+    SCREENSHARE = "screenshare"
+
+
+_DIAL, _SOUND, _WHO, _CALL, _END = "Dialling", "Sound", "Caller", "The call", "Ending and output"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("emulate")(emulate)
+
+
+def emulate(
+    url: Annotated[
+        str,
+        typer.Option(
+            help="The bridge: host:port, or a ws:// or wss:// URL with or without its path.",
+            rich_help_panel=_DIAL,
+        ),
+    ] = "",
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help=f"The shared secret; better --secret-file or ${SECRET_ENV}.",
+            rich_help_panel=_DIAL,
+        ),
+    ] = None,
+    secret_file: Annotated[
+        Path | None, typer.Option(help="A file with the shared secret.", rich_help_panel=_DIAL)
+    ] = None,
+    dialect: Annotated[
+        DialectName, typer.Option(help="Which gateway to play.", rich_help_panel=_DIAL)
+    ] = DialectName.STANDIN,
+    generation: Annotated[
+        GenerationName,
+        typer.Option(help="Which of StandIn's header names to send.", rich_help_panel=_DIAL),
+    ] = GenerationName.BOTH,
+    call_id: Annotated[str, typer.Option(help="Default: a new one.", rich_help_panel=_DIAL)] = "",
+    ca: Annotated[
+        Path | None,
+        typer.Option(help="PEM file of the authority to trust.", rich_help_panel=_DIAL),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Accept any certificate.", rich_help_panel=_DIAL)
+    ] = False,
+    wav: Annotated[
+        Path | None, typer.Option(help="Speak this WAV file.", rich_help_panel=_SOUND)
+    ] = None,
+    say: Annotated[
+        str | None,
+        typer.Option(help="Speak this text with the offline voice.", rich_help_panel=_SOUND),
+    ] = None,
+    mic: Annotated[
+        bool, typer.Option("--mic", help="Speak from a microphone.", rich_help_panel=_SOUND)
+    ] = False,
+    device: Annotated[
+        str,
+        typer.Option(help="Microphone, by index or part of its name.", rich_help_panel=_SOUND),
+    ] = "",
+    speaker: Annotated[
+        bool, typer.Option("--speaker", help="Hear the bot aloud.", rich_help_panel=_SOUND)
+    ] = False,
+    speaker_device: Annotated[
+        str,
+        typer.Option(help="Loudspeaker, by index or part of its name.", rich_help_panel=_SOUND),
+    ] = "",
+    list_devices: Annotated[
+        bool,
+        typer.Option("--list-devices", help="List them and exit.", rich_help_panel=_SOUND),
+    ] = False,
+    user_id: Annotated[
+        str, typer.Option(help="The caller's object id.", rich_help_panel=_WHO)
+    ] = "00000000-0000-4000-8000-000000000001",
+    tenant_id: Annotated[
+        str, typer.Option(help="The caller's tenant.", rich_help_panel=_WHO)
+    ] = "00000000-0000-4000-8000-00000000000a",
+    name: Annotated[
+        str, typer.Option(help="The caller's display name.", rich_help_panel=_WHO)
+    ] = "Emulated Caller",
+    upn: Annotated[
+        str, typer.Option(help="The caller's address (csharp).", rich_help_panel=_WHO)
+    ] = "",
+    phone: Annotated[
+        str, typer.Option(help="The caller's number (csharp).", rich_help_panel=_WHO)
+    ] = "",
+    thread_id: Annotated[
+        str, typer.Option(help="Meeting or channel (standin).", rich_help_panel=_WHO)
+    ] = "",
+    direction: Annotated[
+        DirectionName, typer.Option(help="Who called whom.", rich_help_panel=_CALL)
+    ] = DirectionName.INBOUND,
+    auth: Annotated[
+        bool,
+        typer.Option(
+            "--auth/--no-auth", help="Send auth_request first (csharp).", rich_help_panel=_CALL
+        ),
+    ] = True,
+    auth_timeout: Annotated[
+        float,
+        typer.Option(
+            min=0.001, max=14.999, help="Seconds to wait for its answer.", rich_help_panel=_CALL
+        ),
+    ] = 2.0,
+    recording: Annotated[
+        RecordingName, typer.Option(help="Recording status (standin).", rich_help_panel=_CALL)
+    ] = RecordingName.ACTIVE,
+    recording_after: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Say it this much after the start (until then: unknown); negative: before it.",
+            rich_help_panel=_CALL,
+        ),
+    ] = 0.0,
+    participants: Annotated[
+        int,
+        typer.Option(min=0, help="Humans in the call (standin).", rich_help_panel=_CALL),
+    ] = 1,
+    video: Annotated[
+        Path | None,
+        typer.Option(help="A JPEG or PNG to send as video (standin).", rich_help_panel=_CALL),
+    ] = None,
+    video_source: Annotated[
+        VideoSource, typer.Option(help="What the picture is.", rich_help_panel=_CALL)
+    ] = VideoSource.CAMERA,
+    video_interval: Annotated[
+        float,
+        typer.Option(min=0.1, help="Seconds between pictures.", rich_help_panel=_CALL),
+    ] = 2.0,
+    dtmf: Annotated[
+        str,
+        typer.Option(
+            metavar="DIGITS",
+            help="Digits to press, like 1,2,# or 1@3.5 for a second (standin).",
+            rich_help_panel=_CALL,
+        ),
+    ] = "",
+    ping_interval: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between pings.", rich_help_panel=_CALL)
+    ] = 30.0,
+    duration: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Hang up after this many seconds.", rich_help_panel=_END),
+    ] = None,
+    hang_up_after: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="Hang up when the input has ended, the bot has answered and been silent this "
+            "long. Default with --wav and --say: 3.",
+            rich_help_panel=_END,
+        ),
+    ] = None,
+    patience: Annotated[
+        float,
+        typer.Option(
+            min=0.0, help="Seconds to wait for a first answer before that.", rich_help_panel=_END
+        ),
+    ] = 20.0,
+    expect_speech: Annotated[
+        bool,
+        typer.Option(
+            "--expect-speech", help="Fail when the bot never speaks.", rich_help_panel=_END
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write what the bot said to this WAV.", rich_help_panel=_END),
+    ] = None,
+    stereo: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write both sides to this WAV: caller left, bot right.", rich_help_panel=_END
+        ),
+    ] = None,
+    json_lines: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="One JSON object per event, the report last.", rich_help_panel=_END
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No talk on stderr.", rich_help_panel=_END)
+    ] = False,
+) -> None:
+    """Play a Teams gateway against any bridge: dial, sign, speak, listen, measure.
+
+    Exit codes: 0 the call was played, 1 it failed (with --expect-speech: the bot never
+    spoke), 2 wrong options or files, 4 nothing answers or the link was lost, 5 refused,
+    6 no authorization in time, 130 interrupted.
+
+    Keys on a terminal: m mute, 0-9 * # digits, r recording on and off, + and - participants,
+    q hang up.
+    """
+    from teamscall.cli.emulate_run import Options, place
+
+    code = place(
+        Options(
+            url=url,
+            secret=secret,
+            secret_file=secret_file,
+            dialect=dialect.value,
+            generation=generation.value,
+            call_id=call_id,
+            ca=ca,
+            insecure=insecure,
+            wav=wav,
+            say=say,
+            mic=mic,
+            device=device,
+            speaker=speaker or bool(speaker_device),
+            speaker_device=speaker_device,
+            list_devices=list_devices,
+            user_id=user_id,
+            tenant_id=tenant_id,
+            name=name,
+            upn=upn,
+            phone=phone,
+            thread_id=thread_id,
+            direction=direction.value,
+            auth=auth,
+            auth_timeout=auth_timeout,
+            recording=recording.value,
+            recording_after=recording_after,
+            participants=participants,
+            video=video,
+            video_source=video_source.value,
+            video_interval=video_interval,
+            dtmf=dtmf,
+            ping_interval=ping_interval,
+            duration=duration,
+            hang_up_after=hang_up_after,
+            patience=patience,
+            expect_speech=expect_speech,
+            out=out,
+            stereo=stereo,
+            json_lines=json_lines,
+            quiet=quiet,
+        )
+    )
+    raise typer.Exit(code)

@@ -1,0 +1,309 @@
+"""From ``emulate``'s options to a call and back: plan, sound, files, signals, exit code.
+
+Owns no rule of a call (they are in ``emulator``) and no look (``emulate_view``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import msgspec
+
+from teamscall.cli.emulate import SECRET_ENV
+from teamscall.cli.emulate_view import Keys, View, choose_view, print_devices
+from teamscall.clock import SystemClock
+from teamscall.emulator import sources
+from teamscall.emulator.call import run_call
+from teamscall.emulator.controls import Controls
+from teamscall.emulator.devices import Loudspeaker, Microphone, list_devices
+from teamscall.emulator.picture import read_video
+from teamscall.emulator.plan import DIGITS, Dial, Generation, Plan, Press
+from teamscall.emulator.report import Report, failed
+from teamscall.emulator.tracks import Tracks
+from teamscall.errors import ExitCode, InputError, TeamscallError
+from teamscall.text import printable
+from teamscall.wire.events import Caller, Dialect, Direction, RecordingStatus
+
+# Digits without a time: the first after this, each one this much after the one before.
+FIRST_DIGIT_S = 1.0
+DIGIT_STEP_S = 0.5
+
+# With a WAV or a text, the call ends when the bot has been silent this long.
+DEFAULT_SILENCE_S = 3.0
+
+
+class Options(msgspec.Struct, frozen=True):
+    """The command line, as typed."""
+
+    url: str
+    secret: str | None
+    secret_file: Path | None
+    dialect: str
+    generation: str
+    call_id: str
+    ca: Path | None
+    insecure: bool
+    wav: Path | None
+    say: str | None
+    mic: bool
+    device: str
+    speaker: bool
+    speaker_device: str
+    list_devices: bool
+    user_id: str
+    tenant_id: str
+    name: str
+    upn: str
+    phone: str
+    thread_id: str
+    direction: str
+    auth: bool
+    auth_timeout: float
+    recording: str
+    recording_after: float
+    participants: int
+    video: Path | None
+    video_source: str
+    video_interval: float
+    dtmf: str
+    ping_interval: float
+    duration: float | None
+    hang_up_after: float | None
+    patience: float
+    expect_speech: bool
+    out: Path | None
+    stereo: Path | None
+    json_lines: bool
+    quiet: bool
+
+    def __repr__(self) -> str:  # the secret is among them
+        return f"Options(url={self.url!r}, ...)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("url", self.url)]
+
+
+def place(options: Options) -> ExitCode:
+    """Do what the command line says; every deliberate error is printed, none leaves."""
+    view = choose_view(json_lines=options.json_lines, quiet=options.quiet)
+    try:
+        if options.list_devices:
+            print_devices(list_devices(), json_lines=options.json_lines)
+            return ExitCode.OK
+        report = asyncio.run(_call(options, view))
+    except TeamscallError as error:
+        report = failed(
+            error,
+            url=printable(options.url),
+            call_id=options.call_id,
+            dialect=cast(Dialect, options.dialect),
+            direction=cast(Direction, options.direction),
+        )
+        view.error(error, report)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return ExitCode.INTERRUPTED
+    return ExitCode(report.exit_code)
+
+
+async def _call(options: Options, view: View) -> Report:
+    plan = make_plan(options, read_secret(options, os.environ))
+    if options.secret is not None:
+        view.warn(f"--secret is visible to others in ps; use --secret-file or ${SECRET_ENV}")
+    for path in filter(None, (options.out, options.stereo)):
+        _check_writable(path)
+    controls = Controls()
+    tracks = Tracks() if options.out or options.stereo else None
+    with ExitStack() as stack:
+        source = await _source(options, view)
+        stack.callback(source.close)
+        play = None
+        if options.speaker:
+            loudspeaker = Loudspeaker(options.speaker_device)
+            stack.callback(loudspeaker.close)
+            play = loudspeaker.play
+        _hang_up_on_signals(controls, stack)
+        stack.enter_context(view.live())
+        if view.interactive:
+            stack.enter_context(Keys(controls))
+        report = await run_call(
+            plan,
+            source,
+            clock=SystemClock(),
+            on_event=view.event,
+            controls=controls,
+            tracks=tracks,
+            play=play,
+        )
+    files = _write(options, tracks) if tracks is not None else {}
+    view.report(report, files)
+    return report
+
+
+def make_plan(options: Options, secret: bytes) -> Plan:
+    """The plan that these options mean.
+
+    Raises:
+        InputError: an option does not fit.
+    """
+    if not options.url.strip():
+        raise InputError("There is no --url.", hint="For instance --url ws://127.0.0.1:9442.")
+    if sum((options.mic, options.wav is not None, options.say is not None)) > 1:
+        raise InputError("Only one of --mic, --wav and --say can be used.")
+    standin = options.dialect == "standin"
+    if not standin and (options.dtmf or options.video):
+        raise InputError("The C# gateway dialect has neither digits nor video.")
+    status = None if options.recording == "none" else cast(RecordingStatus, options.recording)
+    silence_s = options.hang_up_after
+    if silence_s is None and (options.wav or options.say is not None):
+        silence_s = DEFAULT_SILENCE_S
+    late = options.recording_after != 0
+    return Plan(
+        dial=Dial(
+            url=options.url,
+            secret=secret,
+            dialect=cast(Dialect, options.dialect),
+            generation=cast(Generation, options.generation),
+            call_id=options.call_id,
+            verify_tls=not options.insecure,
+            ca_file=str(options.ca or ""),
+        ),
+        caller=Caller(
+            user_id=options.user_id,
+            tenant_id=options.tenant_id,
+            display_name=options.name,
+            user_principal_name=options.upn,
+            phone_number=options.phone,
+        ),
+        direction=cast(Direction, options.direction),
+        thread_id=options.thread_id,
+        ask_auth=options.auth,
+        auth_timeout_s=options.auth_timeout,
+        recording_at_start="unknown" if late and status is not None else status,
+        recording=status,
+        recording_at_s=options.recording_after,
+        participants=options.participants,
+        video=None
+        if options.video is None
+        else read_video(
+            options.video,
+            source=cast(Literal["camera", "screenshare"], options.video_source),
+            interval_s=options.video_interval,
+        ),
+        presses=parse_digits(options.dtmf),
+        ping_interval_s=options.ping_interval,
+        duration_s=options.duration,
+        silence_s=silence_s,
+        patience_s=options.patience,
+        expect_speech=options.expect_speech,
+    )
+
+
+def parse_digits(text: str) -> tuple[Press, ...]:
+    """``1,2,#`` or ``1@3.5,#@4``: digits, each with its second of the call if given.
+
+    Raises:
+        InputError: something else.
+    """
+    presses: list[Press] = []
+    at = FIRST_DIGIT_S
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        digit, has_time, second = part.partition("@")
+        try:
+            at = float(second) if has_time else at
+        except ValueError:
+            digit = ""
+        if digit not in DIGITS or not 0 <= at < float("inf"):
+            raise InputError(
+                f"“{printable(part)}” is not a digit to press.",
+                hint="Like 1,2,# or 1@3.5 (the digit and the second).",
+            )
+        presses.append(Press(at, digit))
+        at += DIGIT_STEP_S
+    return tuple(presses)
+
+
+def read_secret(options: Options, env: Mapping[str, str]) -> bytes:
+    """The secret from the flag, the file or the environment, in this order.
+
+    One line end at the end of a file is the editor's, not the secret's.
+
+    Raises:
+        InputError: there is none, or the file cannot be read.
+    """
+    if options.secret is not None:
+        secret = os.fsencode(options.secret)
+    elif options.secret_file is not None:
+        try:
+            secret = options.secret_file.read_bytes()
+        except OSError as error:
+            name = printable(str(options.secret_file))
+            raise InputError(f"{name} cannot be read: {error.strerror or error}.") from error
+        secret = secret.removesuffix(b"\n").removesuffix(b"\r")
+    else:
+        secret = os.fsencode(env.get(SECRET_ENV, ""))
+    if not secret:
+        raise InputError(
+            "There is no secret.", hint=f"Use --secret-file, or put it into ${SECRET_ENV}."
+        )
+    return secret
+
+
+async def _source(options: Options, view: View) -> sources.Source:
+    if options.mic:
+        return Microphone(options.device)
+    if options.wav is not None:
+        return sources.after_lead_in(sources.wav(options.wav))
+    if options.say is not None:
+        from teamscall.engines.offline.synthesise import synthesise
+
+        view.note("loading the offline voice")
+        return sources.after_lead_in(sources.Pcm(await synthesise(options.say)))
+    return sources.Silence()
+
+
+def _check_writable(path: Path) -> None:
+    parent = path.absolute().parent
+    if path.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(
+            f"{printable(str(path))} cannot be written.", hint="Name a file in a folder of yours."
+        )
+
+
+def _write(options: Options, tracks: Tracks) -> dict[str, str]:
+    """Write the files that were asked for and hold sound; return their names by option."""
+    from teamscall.audio.wav import write_stereo, write_wav
+
+    files: dict[str, str] = {}
+    if options.out is not None and tracks.reply:
+        write_wav(options.out, tracks.reply)
+        files["out"] = str(options.out)
+    if options.stereo is not None and tracks.caller:
+        write_stereo(options.stereo, tracks.caller, tracks.bot)
+        files["stereo"] = str(options.stereo)
+    return files
+
+
+def _hang_up_on_signals(controls: Controls, stack: ExitStack) -> None:
+    """The first Ctrl-C hangs up, the second leaves at once."""
+    if sys.platform == "win32":
+        return  # no signal handlers in its event loops: Ctrl-C cancels
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    seen: list[int] = []
+
+    def stop() -> None:
+        if seen:
+            task.cancel()
+        seen.append(1)
+        controls.hang_up("interrupted", interrupted=True)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+        stack.callback(loop.remove_signal_handler, number)

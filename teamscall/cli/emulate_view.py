@@ -1,0 +1,416 @@
+"""How ``emulate`` looks: live on a terminal, plain lines elsewhere, JSON lines for scripts.
+
+Owns printing and keys. The result goes to stdout, talk to stderr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from teamscall.emulator import happenings as seen
+from teamscall.emulator.controls import Controls
+from teamscall.emulator.devices import Device
+from teamscall.emulator.plan import DIGITS
+from teamscall.emulator.report import Report
+from teamscall.errors import TeamscallError
+from teamscall.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+METER_FLOOR_DBFS = -60.0
+METER_COLUMNS = 24
+LOG_LINES = 8
+KEY_HELP = "m mute · 0-9 * # digits · r recording · + - participants · q hang up"
+
+
+class View:
+    """Says nothing: ``--quiet``. The others say more."""
+
+    interactive = False
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """While the call runs."""
+        yield
+
+    def event(self, event: seen.EmulatorEvent) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def warn(self, text: str) -> None:
+        pass
+
+    def error(self, error: TeamscallError, report: Report) -> None:
+        _err(f"teamscall: {error.message}")
+        if error.hint:
+            _err(f"  {error.hint}")
+
+    def report(self, report: Report, files: Mapping[str, str]) -> None:
+        for line in summary(report, files):
+            print(line)
+
+
+class PlainView(View):
+    """One line per event on stderr."""
+
+    def event(self, event: seen.EmulatorEvent) -> None:
+        text = words(event)
+        if text:
+            _err(f"{event.at_ms / 1000:8.3f}  {text}")
+
+    def note(self, text: str) -> None:
+        _err(text)
+
+    def warn(self, text: str) -> None:
+        _err(f"warning: {text}")
+
+
+class JsonView(View):
+    """One JSON object per line on stdout: events as they come (without meters), the report."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def event(self, event: seen.EmulatorEvent) -> None:
+        if not isinstance(event, seen.Levels):
+            self._put({"v": seen.VERSION, **msgspec.to_builtins(event)})
+
+    def warn(self, text: str) -> None:
+        if not self._quiet:
+            _err(f"warning: {text}")
+
+    def error(self, error: TeamscallError, report: Report) -> None:
+        if not self._quiet:
+            super().error(error, report)
+        self.report(report, {})
+
+    def report(self, report: Report, files: Mapping[str, str]) -> None:
+        body = msgspec.to_builtins(report)
+        self._put({"v": body.pop("v"), "event": "report", **body, "files": dict(files)})
+
+    def _put(self, body: dict[str, Any]) -> None:
+        sys.stdout.write(msgspec.json.encode(body).decode() + "\n")
+        sys.stdout.flush()
+
+
+class LiveView(PlainView):
+    """Meters, state, timings and the last events, redrawn ten times a second."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True)
+        self._live: Any = None
+        self._levels: seen.Levels | None = None
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._state = "dialling"
+        self._who = ""
+        self._latency: float | None = None
+        self._caller = self._bot = False
+        self.interactive = sys.stdin.isatty()
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        from rich.live import Live
+
+        # No thread of its own: redrawn by the ten level events a second.
+        with Live(self._draw(), console=self._console, auto_refresh=False) as live:
+            self._live = live
+            try:
+                yield
+            finally:
+                live.update(self._draw(), refresh=True)
+                self._live = None
+
+    def note(self, text: str) -> None:
+        self._console.print(printable(text), markup=False, highlight=False)
+
+    def warn(self, text: str) -> None:
+        self.note(f"warning: {text}")
+
+    def event(self, event: seen.EmulatorEvent) -> None:
+        match event:
+            case seen.Levels():
+                self._levels = event
+            case seen.Connected():
+                self._state, self._who = "connected", f"{event.dialect} {printable(event.call_id)}"
+            case seen.Started():
+                self._state = "in call"
+            case seen.CallerSpoke():
+                self._caller = event.speaking
+            case seen.BotSpoke():
+                self._bot = event.speaking
+                self._latency = event.latency_ms or self._latency
+            case seen.LinkLost():
+                self._state = "link lost"
+            case seen.LinkResumed():
+                self._state = "in call"
+            case seen.Ended():
+                self._state = event.outcome
+        text = words(event)
+        if text:
+            self._log.append(f"{event.at_ms / 1000:7.2f}  {text}")
+        if self._live is not None:
+            self._live.update(self._draw(), refresh=isinstance(event, seen.Levels))
+
+    def _draw(self) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        levels = self._levels
+        head = Text.assemble((f" {self._state} ", "reverse"), " ", (self._who, "dim"))
+        head.no_wrap, head.overflow = True, "ellipsis"
+        meters = Table.grid(padding=(0, 1))
+        meters.add_column(width=6)
+        meters.add_column(width=METER_COLUMNS)
+        meters.add_column(width=5, justify="right")
+        meters.add_column(no_wrap=True, overflow="ellipsis")
+        muted = levels is not None and levels.muted
+        caller_dbfs = levels.caller_dbfs if levels else METER_FLOOR_DBFS
+        bot_dbfs = levels.bot_dbfs if levels else METER_FLOOR_DBFS
+        meters.add_row(
+            "caller",
+            Text(meter(caller_dbfs), "green"),
+            f"{max(caller_dbfs, -96):.0f}",
+            Text("muted", "bold yellow") if muted else ("speaking" if self._caller else ""),
+        )
+        meters.add_row(
+            "bot",
+            Text(meter(bot_dbfs), "cyan"),
+            f"{max(bot_dbfs, -96):.0f}",
+            "speaking" if self._bot else "",
+        )
+        rows: list[RenderableType] = [head, meters]
+        if levels is not None:
+            rows.append(Text(_numbers(levels, self._latency), "dim", no_wrap=True, overflow="fold"))
+        rows += [Text(line, no_wrap=True, overflow="ellipsis") for line in self._log]
+        if self.interactive:
+            rows.append(Text(KEY_HELP, "dim", no_wrap=True, overflow="ellipsis"))
+        return Group(*rows)
+
+
+class Keys:
+    """Keys of the terminal, as commands. The terminal is restored whatever happens."""
+
+    def __init__(self, controls: Controls) -> None:
+        self._controls = controls
+        self._restore: Any = None
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Keys:
+        loop = asyncio.get_running_loop()
+        if sys.platform == "win32":
+            thread = threading.Thread(target=self._poll_windows, args=(loop,), daemon=True)
+            thread.start()
+            self._restore = thread.join
+            return self
+        import termios
+        import tty
+
+        fd = sys.stdin.fileno()
+        before = termios.tcgetattr(fd)
+        tty.setcbreak(fd)  # Ctrl-C stays Ctrl-C
+        loop.add_reader(fd, self._read, fd)
+
+        def restore() -> None:
+            loop.remove_reader(fd)
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+        self._restore = restore
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._restore()
+
+    def press(self, key: str) -> None:
+        """One key."""
+        if key in DIGITS:
+            self._controls.digit(key)
+            return
+        match key:
+            case "m":
+                self._controls.mute()
+            case "r":
+                self._controls.recording()
+            case "+" | "=":
+                self._controls.participants(1, relative=True)
+            case "-":
+                self._controls.participants(-1, relative=True)
+            case "q":
+                self._controls.hang_up("hung up by key")
+
+    def _read(self, fd: int) -> None:
+        for key in os.read(fd, 64).decode("ascii", "replace"):
+            self.press(key)
+
+    def _poll_windows(self, loop: asyncio.AbstractEventLoop) -> None:
+        if sys.platform == "win32":
+            import msvcrt
+
+            while not self._stop.wait(0.05):
+                while msvcrt.kbhit():
+                    loop.call_soon_threadsafe(self.press, msvcrt.getwch())
+
+
+def choose_view(*, json_lines: bool, quiet: bool) -> View:
+    """JSON, nothing, live on a terminal that is nobody's CI, or plain lines."""
+    if json_lines:
+        return JsonView(quiet)
+    if quiet:
+        return View()
+    dumb = os.environ.get("TERM", "") == "dumb" or "CI" in os.environ
+    return LiveView() if sys.stderr.isatty() and not dumb else PlainView()
+
+
+def print_devices(devices: Sequence[Device], *, json_lines: bool) -> None:
+    """What ``--list-devices`` prints."""
+    for device in devices:
+        if json_lines:
+            print(msgspec.json.encode(device).decode())
+            continue
+        kinds = [
+            f"{kind}{' (default)' if default else ''}"
+            for kind, channels, default in (
+                ("microphone", device.inputs, device.default_input),
+                ("loudspeaker", device.outputs, device.default_output),
+            )
+            if channels
+        ]
+        print(f"{device.index:3}  {device.name}  [{', '.join(kinds)}]")
+    if not devices:
+        _err("This machine has no audio device.")
+
+
+def words(event: seen.EmulatorEvent) -> str:
+    """One line for a human, or "" for what is not worth one."""
+    match event:
+        case seen.Connected():
+            where = printable(event.url)
+            return f"connected to {where} in {event.handshake_ms:.0f} ms"
+        case seen.Authorized(authorized=True):
+            return f"authorized ({event.strategy}) after {event.latency_ms:.0f} ms"
+        case seen.Authorized():
+            return f"not authorized: {event.reason} ({event.strategy})"
+        case seen.Started():
+            return "session started"
+        case seen.CallerSpoke():
+            return "caller speaks" if event.speaking else "caller silent"
+        case seen.BotSpoke(speaking=True, latency_ms=None):
+            return "bot speaks"
+        case seen.BotSpoke(speaking=True):
+            return f"bot speaks, {event.latency_ms:.0f} ms after the caller"
+        case seen.BotSpoke():
+            return "bot silent"
+        case seen.Flushed():
+            return f"flush: {event.dropped_ms} ms dropped"
+        case seen.Pressed():
+            return f"pressed {event.digit}"
+        case seen.Switched():
+            return _switches(event)
+        case seen.Expressed():
+            return f"expression {printable(event.emotion)}"
+        case seen.Shown():
+            caption = f", “{event.caption}”" if event.caption else ""
+            return f"picture {event.mime}, {event.bytes:,} bytes{caption}"
+        case seen.InputEnded():
+            return "input ended"
+        case seen.LinkLost():
+            return "link lost"
+        case seen.LinkResumed():
+            return f"resumed after seq {event.last_received_seq}"
+        case seen.Warned():
+            return f"warning: {printable(event.text, 300)}"
+        case seen.Ended():
+            return f"ended: {event.outcome}, {event.reason}"
+    return ""
+
+
+def summary(report: Report, files: Mapping[str, str]) -> list[str]:
+    """The report for a human."""
+    sent, got, heard = report.sent, report.received, report.heard
+    lines = [
+        f"outcome   {report.outcome}: {report.reason}",
+        f"call      {printable(report.call_id)}, {report.dialect}, "
+        f"{report.duration_ms / 1000:.1f} s",
+        f"sent      {sent.frames} frames, lateness p95 {sent.lateness.p95:.1f} ms, "
+        f"max {sent.lateness.max:.1f} ms",
+        f"received  {got.frames} frames, interval p50 {got.interval.p50:.1f} "
+        f"p95 {got.interval.p95:.1f} max {got.interval.max:.1f} ms, "
+        f"buffered up to {got.buffered.max:.0f} ms",
+        f"heard     {heard.speech_ms / 1000:.1f} s of speech, {heard.gaps} gaps",
+    ]
+    faults = {
+        "missing": got.seq_gaps,
+        "out of order": got.seq_backwards,
+        "odd-sized": got.odd_sizes,
+        "late": heard.late_frames,
+        "too far ahead": heard.overflow_frames,
+    }
+    bad = ", ".join(f"{count} {name}" for name, count in faults.items() if count)
+    if bad:
+        lines.append(f"faults    {bad}")
+    if got.flushes:
+        lines.append(f"flushed   {got.flushes} times, {got.frames_after_flush} frames afterwards")
+    for reply in report.replies[:5]:
+        if reply.latency_ms is not None:
+            lines.append(
+                f"reply     at {reply.at_ms / 1000:.1f} s, {reply.latency_ms:.0f} ms after the "
+                f"caller's last sound"
+            )
+    if report.close_code is not None:
+        reason = f" ({report.close_reason})" if report.close_reason else ""
+        lines.append(f"closed    {report.close_code}{reason}")
+    lines += [f"warning   {printable(text, 300)}" for text in report.warnings]
+    lines += [f"wrote     {printable(name)}" for name in files.values()]
+    return lines
+
+
+def meter(dbfs: float, columns: int = METER_COLUMNS) -> str:
+    """A bar from ``METER_FLOOR_DBFS`` to 0 dBFS."""
+    share = (max(METER_FLOOR_DBFS, min(0.0, dbfs)) - METER_FLOOR_DBFS) / -METER_FLOOR_DBFS
+    filled = round(share * columns)
+    return "█" * filled + "·" * (columns - filled)
+
+
+def _numbers(levels: seen.Levels, latency_ms: float | None) -> str:
+    parts = [
+        f"out {levels.sent_frames}",
+        f"in {levels.received_frames}",
+        f"buffer {levels.buffered_ms} ms",
+        f"late {levels.late_max_ms:.0f} ms",
+        f"gaps {levels.gaps}",
+    ]
+    if latency_ms is not None:
+        parts.append(f"reply {latency_ms:.0f} ms")
+    if levels.recording is not None:
+        parts.append(f"rec {levels.recording}")
+    if levels.participants is not None:
+        parts.append(f"{levels.participants} in call")
+    return " · ".join(parts)
+
+
+def _switches(event: seen.Switched) -> str:
+    parts = ["muted" if event.muted else "not muted"]
+    if event.recording is not None:
+        parts.append(f"recording {event.recording}")
+    if event.participants is not None:
+        parts.append(f"{event.participants} participants")
+    return ", ".join(parts)
+
+
+def _err(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
