@@ -45,7 +45,10 @@ def facts(bridge: Running, loaded: Loaded) -> list[tuple[str, str]]:
             "limits",
             f"{config.max_concurrent_calls} calls at once, {config.max_duration_seconds} s each",
         ),
-        ("configuration", str(loaded.path) if loaded.path else "defaults, environment and flags"),
+        (
+            "configuration",
+            str(loaded.path.absolute()) if loaded.path else "defaults, environment and flags",
+        ),
         ("journal", str(bridge.journal.path) if bridge.journal else "off"),
     ]
     return rows
@@ -61,10 +64,14 @@ def print_banner(bridge: Running, loaded: Loaded) -> None:
 
     console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
     console.print(Text(f"teamscall {__version__} is answering", style="bold"))
-    table = Table.grid(padding=(0, 2))
-    for name, value in facts(bridge, loaded):
-        table.add_row(Text(f"  {name}", style="dim"), Text(value))
-    console.print(table)
+    if sys.stderr.isatty():
+        table = Table.grid(padding=(0, 2))
+        for name, value in facts(bridge, loaded):
+            table.add_row(Text(f"  {name}", style="dim"), Text(value))
+        console.print(table)
+    else:  # a pipe has no width: one line per fact
+        for name, value in facts(bridge, loaded):
+            console.print(Text(f"  {name:<15}{value}"))
     for warning in loaded.warnings:
         console.print(Text(f"  warning: {warning}", style="yellow"))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -129,7 +130,9 @@ async def _heartbeat() -> None:
 
 
 def _exit_at_once(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
+    """A second signal. No clean-up may hold it up: workers end with their pipes, sockets
+    with the process, and the journal says ``interrupted`` at the next start."""
+    os._exit(128 + number)
 
 
 def _open_journal(config: Config, clock: Clock) -> Journal | None:
