@@ -149,12 +149,13 @@ class Opening(Arrival):
         """Its turn has come: look at what was read."""
         self._queued = False
         transport = self._transport
-        if transport is None or transport.is_closing() or self.answered:
+        if transport is None or transport.is_closing():
             return
         data = bytes(self._unread)
         self._unread.clear()
         try:
-            self._feed(data)
+            if not self.answered:  # its deadline may have passed while it waited
+                self._feed(data)
         except h11.RemoteProtocolError as error:
             hint = error.error_status_hint
             self._refuse("head-too-large" if hint == 431 else "malformed")
