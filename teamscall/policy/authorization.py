@@ -16,7 +16,7 @@ from teamscall.policy.rules import (
     rules_of,
 )
 from teamscall.text import printable
-from teamscall.wire.events import Caller
+from teamscall.wire.events import Caller, Dialect
 
 __all__ = [
     "AuthorizationRules",
@@ -50,16 +50,16 @@ class Policy:
         """Whether ``authorize`` may have to wait for something outside."""
         return bool(self._hook.command or self._hook.url)
 
-    def rules_decide(self, caller: Caller) -> Decision:
+    def rules_decide(self, caller: Caller, dialect: Dialect = "csharp") -> Decision:
         """What the rules alone say; never waits."""
-        return decide(caller, self._rules)
+        return decide(caller, self._rules, dialect)
 
     async def authorize(self, request: PolicyRequest) -> Decision:
         """Decide, asking the hook if the rules grant; answers within the hook's deadline.
 
         Never raises but for cancellation: a hook that cannot be asked denies.
         """
-        decision = self.rules_decide(request.caller)
+        decision = self.rules_decide(request.caller, request.dialect)
         if not decision.authorized or not self.has_hook:
             return decision
         try:
@@ -67,12 +67,12 @@ class Policy:
         except PolicyError as error:
             log.warning(
                 "The authorization hook failed; the call is refused",
-                extra={"call_id": request.call_id, "detail": error.message},
+                extra={"callId": request.call_id, "detail": error.message},
             )
         except Exception:  # fail closed, whatever it was
             log.exception(
                 "The authorization hook failed unexpectedly; the call is refused",
-                extra={"call_id": request.call_id},
+                extra={"callId": request.call_id},
             )
         else:
             if answer.authorized:

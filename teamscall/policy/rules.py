@@ -57,13 +57,17 @@ def rules_of(settings: Authorization) -> AuthorizationRules:
     )
 
 
-def decide(caller: Caller, rules: AuthorizationRules) -> Decision:
-    """Decide. The order of the checks is part of the protocol: the first that applies answers."""
+def decide(caller: Caller, rules: AuthorizationRules, dialect: Dialect = "csharp") -> Decision:
+    """Decide. The order of the checks is part of the protocol: the first that applies answers.
+
+    A C# gateway always says tenant and user, so their absence is a broken message. StandIn
+    may leave out either (a guest, a phone): there such a caller is merely on no list.
+    """
     tenant, user, address = map(
         fold, (caller.tenant_id, caller.user_id, caller.user_principal_name)
     )
     mode = rules.mode
-    if not tenant or not user:
+    if dialect == "csharp" and not (tenant and user):
         return Decision(False, "validation-failed", "Invalid metadata")
     if mode == "disabled":
         return Decision(False, mode, "Inbound calls disabled")

@@ -222,7 +222,7 @@ def test_the_log_says_why_without_obeying_the_command(caplog: pytest.LogCaptureF
         ask("import sys; sys.exit('directory\\x1b[2J down')")
     (record,) = caplog.records
     assert record.getMessage() == "The authorization hook failed; the call is refused"
-    assert record.__dict__["call_id"] == "call-1"
+    assert record.__dict__["callId"] == "call-1"
     assert record.__dict__["detail"] == "the command ended with status 1: directory [2J down"
 
 

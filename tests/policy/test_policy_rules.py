@@ -135,3 +135,20 @@ def test_an_empty_list_admits_nobody(who: Caller, book: AuthorizationRules) -> N
 def test_a_rule_book_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         rules().mode = "open"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("who", "book", "expected"),
+    [
+        (Caller(), rules("open"), Decision(True, "open")),
+        (Caller(), rules("disabled"), no("Inbound calls disabled", "disabled")),
+        (Caller(), rules(), no("User not in allowlist", "allowlist")),
+        (Caller(), rules("tenant-only", tenants=("t-1",)), no("Tenant not allowed", "tenant-only")),
+        (caller(tenant_id=""), rules(), Decision(True, "allowlist")),
+        (caller(tenant_id=""), rules(tenants=("t-1",)), no("Tenant not allowed", "allowlist")),
+    ],
+)
+def test_a_standin_caller_without_identity_is_on_no_list(
+    who: Caller, book: AuthorizationRules, expected: Decision
+) -> None:
+    assert decide(who, book, "standin") == expected
