@@ -49,7 +49,8 @@ class Served:
                         return found
                 seen = len(self.lines)
                 left = deadline - time.monotonic()
-                if left <= 0 or self.process.poll() is not None and not self._reader.is_alive():
+                ended = self.process.poll() is not None and not self._reader.is_alive()
+                if left <= 0 or ended:
                     text = "\n".join(self.lines)
                     raise AssertionError(f"no line matches {pattern!r} in:\n{text}")
                 self._news.wait(min(left, 0.2))
@@ -90,7 +91,8 @@ def served(tmp_path: Path, *options: str, env: dict[str, str] | None = None) -> 
         if process.poll() is None:
             process.kill()
             process.wait()
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         bridge._reader.join(10)
         process.stdout.close()
         process.stderr.close()

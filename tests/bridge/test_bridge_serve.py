@@ -114,8 +114,7 @@ def test_sigterm_says_server_shutdown_and_closes_with_1001(tmp_path: Path) -> No
                 while True:
                     seen.append(json.loads(await socket.recv()))  # type: ignore[attr-defined]
         except ConnectionClosed as closed:
-            assert closed.rcvd is not None
-            seen.append(closed.rcvd.code)
+            seen.append(closed.rcvd.code if closed.rcvd is not None else None)
 
     with served(tmp_path, "--engine", "echo", "--set", "shutdown.drain_seconds=1") as bridge:
         standin_call(bridge, then)
