@@ -171,7 +171,8 @@ class LiveView(PlainView):
         from rich.text import Text
 
         levels = self._levels
-        head = Text.assemble((f" {self._state} ", "reverse"), " ", (self._who, "dim"))
+        who = " · ".join(filter(None, (_gate(levels), self._who)))
+        head = Text.assemble((f" {self._state} ", "reverse"), " ", (who, "dim"))
         head.no_wrap, head.overflow = True, "ellipsis"
         meters = Table.grid(padding=(0, 1))
         meters.add_column(width=6)
@@ -195,7 +196,9 @@ class LiveView(PlainView):
         )
         rows: list[RenderableType] = [head, meters]
         if levels is not None:
-            rows.append(Text(_numbers(levels, self._latency), "dim", no_wrap=True, overflow="fold"))
+            rows.append(
+                Text(_numbers(levels, self._latency), "dim", no_wrap=True, overflow="ellipsis")
+            )
         rows += [Text(line, no_wrap=True, overflow="ellipsis") for line in self._log]
         if self.interactive:
             rows.append(Text(KEY_HELP, "dim", no_wrap=True, overflow="ellipsis"))
@@ -396,8 +399,15 @@ def _numbers(levels: seen.Levels, latency_ms: float | None) -> str:
     ]
     if latency_ms is not None:
         parts.append(f"reply {latency_ms:.0f} ms")
+    return " · ".join(parts)
+
+
+def _gate(levels: seen.Levels | None) -> str:
+    if levels is None:
+        return ""
+    parts = []
     if levels.recording is not None:
-        parts.append(f"rec {levels.recording}")
+        parts.append(f"recording {levels.recording}")
     if levels.participants is not None:
         parts.append(f"{levels.participants} in call")
     return " · ".join(parts)

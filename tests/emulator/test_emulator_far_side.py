@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import tone
+from emulator_rig import tone
 
 from teamscall.emulator import happenings as seen
 from teamscall.emulator.controls import MAX_COMMANDS, Controls
@@ -20,9 +20,9 @@ from teamscall.wire.events import (
     AuthAnswer,
     AuthRequested,
     CallEnded,
+    Caller,
     CallResumed,
     CallStarted,
-    Caller,
     Dialect,
     DigitPressed,
     Dropped,
@@ -220,7 +220,8 @@ def test_digits_pictures_and_pings_are_sent_when_due() -> None:
     play.run(2.5)
     assert [e.digit for e in play.of(DigitPressed)] == ["1", "#"]
     assert len(play.of(VideoIn)) == 3
-    assert [p.ts for p in play.of(Pinged)] and len(play.of(Pinged)) == 3
+    assert [p.ts for p in play.of(Pinged)]
+    assert len(play.of(Pinged)) == 3
     report = play.side.report()
     assert (report.sent.pictures, report.sent.digits, report.pings.sent) == (3, 2, 3)
 

@@ -120,7 +120,8 @@ def test_tracks_keep_both_sides_on_one_clock_and_the_reply_without_its_edges() -
     assert len(tracks.caller) == len(tracks.bot) == 10 * 640
     assert tracks.bot[3 * 640 : 4 * 640] == frame(53)
     assert tracks.reply == frame(53) + frame(54) + frame(55)
-    assert not tracks.truncated
+    truncated = [tracks.truncated]
     tracks.add(frame(0), None)
-    assert tracks.truncated
+    truncated.append(tracks.truncated)
+    assert truncated == [False, True]
     assert len(tracks.caller) == 10 * 640
