@@ -6,12 +6,13 @@ python .ci/docs.py --check   fail if what is there differs
 
 from __future__ import annotations
 
+import enum
 import sys
 from pathlib import Path
 from typing import Any
 
 import typer
-from typer.completion import get_completion_script
+from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
 from teamscall import __version__
 from teamscall.cli.app import app
@@ -56,17 +57,22 @@ def paragraphs(text: str) -> list[str]:
     return lines
 
 
+def _value_of(param: Any) -> str:
+    """What an option takes, from its annotation."""
+    annotation = param.type_descriptor.annotation
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return "|".join(str(member.value) for member in annotation)
+    names = {Path: "PATH", int: "NUMBER", float: "NUMBER", str: "TEXT"}
+    return names.get(annotation, "VALUE")
+
+
 def option_rows(command: Any) -> list[str]:
     lines: list[str] = []
     for param in command.params:
         if getattr(param, "hidden", False) or param.param_type_name == "argument":
             continue
         names = ", ".join(roff(name) for name in [*param.opts, *param.secondary_opts])
-        value = ""
-        if not param.is_flag and not param.count:
-            choices = getattr(param.type, "choices", None)
-            value = "|".join(str(getattr(c, "value", c)) for c in choices) if choices else ""
-            value = value or param.metavar or param.type.name.upper()
+        value = "" if param.is_flag or param.count else param.metavar or _value_of(param)
         lines += [".TP", f"\\fB{names}\\fR" + (f" \\fI{roff(value)}\\fR" if value else "")]
         text = param.help or ""
         default = getattr(param, "default", None)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from teamscall.cli.serve import ConfigOption, EngineName, SetOption
+from teamscall.cli.serve import EngineName, SetOption
 
 
 class DialectName(enum.StrEnum):
@@ -29,7 +29,7 @@ def demo(
     ),
     wav: Annotated[Path | None, typer.Option(help="Play this WAV file into the call.")] = None,
     mic: Annotated[
-        bool, typer.Option("--mic", help="Speak yourself, and hear the answer; q hangs up.")
+        bool, typer.Option("--mic", help="Speak yourself, and hear the answer; Ctrl-C hangs up.")
     ] = False,
     device: Annotated[
         str | None, typer.Option(help="Microphone, by number or part of its name.")
@@ -46,7 +46,10 @@ def demo(
     stereo: Annotated[
         Path | None, typer.Option(help="Also write the call: caller left, bot right.")
     ] = None,
-    config: ConfigOption = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="TOML file. Default: none, whatever lies around."),
+    ] = None,
     set_: SetOption = None,
     json_: Annotated[
         bool, typer.Option("--json", help="JSON lines on stdout; the last one is the summary.")

@@ -115,7 +115,7 @@ class Demo:
         closed = next((r for r in self._records if isinstance(r, records.CallClosed)), None)
         said = tuple(turn.said_text for turn in turns if turn.said_text)
         share = words_heard(self._spoken, " ".join(heard)) if self._spoken else None
-        echo = self._config.engine == "echo"
+        echo = self._config.engine == "echo"  # nobody understands; the voice comes back
         if not heard and not echo:
             failed = "The engine heard no speech."
         elif share is not None and share < UNDERSTOOD and not echo:

@@ -83,9 +83,10 @@ async def play_demo(
         source, spoken, play = await _input(say, wav, mic, device)
         demo = Demo(loaded.config, dialect, source, spoken)
         view.note("loading the engine")
-        asyncio.get_running_loop().add_signal_handler(
-            signal.SIGINT, lambda: demo.controls.hang_up(interrupted=True)
-        ) if os.name == "posix" else None
+        if os.name == "posix":  # elsewhere Ctrl-C interrupts the run itself
+            asyncio.get_running_loop().add_signal_handler(
+                signal.SIGINT, lambda: demo.controls.hang_up(interrupted=True)
+            )
         result = await demo.run(
             on_ready=view.ready,
             on_record=view.record,
@@ -331,11 +332,11 @@ def _print_summary(result: Result, out: Path, stereo: Path | None) -> None:
         ("ended", f"{result.closed.reason if result.closed else report.reason}"),
         ("reply", str(out) + (f", call: {stereo}" if stereo else "")),
     ]
-    console.print(
-        Text("The agent heard, understood and answered.", style="bold green")
-        if result.ok
-        else Text(result.failed, style="bold red")
-    )
+    good = "The agent heard, understood and answered."
+    if not result.heard:
+        good = "The caller's own voice came back."
+    verdict = good if result.ok else result.failed
+    console.print(Text(verdict, style="bold green" if result.ok else "bold red"))
     for name, value in rows:
         console.print(Text(f"  {name:<8}", style="dim") + Text(printable(value, 1000)))
 

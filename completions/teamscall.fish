@@ -1,0 +1,1 @@
+complete --command teamscall --no-files --arguments "(env _TEAMSCALL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) teamscall)" --condition "env _TEAMSCALL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) teamscall"
