@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import http
 import logging
 from typing import Protocol
 
@@ -259,7 +260,13 @@ class Opening(Arrival):
                 ("Connection", "close"),
                 *answer.headers,
             ]
-            self._send(h11.Response(status_code=answer.status, headers=headers))
+            self._send(
+                h11.Response(
+                    status_code=answer.status,
+                    headers=headers,
+                    reason=http.HTTPStatus(answer.status).phrase,
+                )
+            )
             if self._head is None or self._head.method != "HEAD":
                 self._send(h11.Data(data=answer.body))
             self._send(h11.EndOfMessage())
