@@ -99,3 +99,10 @@ async def leaving_no_task(check: Callable[[], Awaitable[None]]) -> None:
     await check()
     left = {task.get_name() for task in asyncio.all_tasks() - before}
     assert not left, "tasks were left"
+
+
+async def eventually(happened: Callable[[], bool]) -> None:
+    """Wait for something that tells nobody."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not happened():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

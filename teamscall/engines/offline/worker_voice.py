@@ -21,6 +21,12 @@ from teamscall.engines.offline.frames import Finished, Request, Spoken, Synthesi
 VOLUME = 0.6
 
 
+def plain(text: str) -> str:
+    """Without what Piper takes for phonemes (``[[…]]``) and what ends a C string."""
+    text = text.replace("[[", "[ [")
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def load(voice: str, threads: int) -> tuple[Answer, str]:
     weights.require("piper", "onnxruntime")
     path = weights.voice_model(voice)
@@ -45,7 +51,7 @@ def load(voice: str, threads: int) -> tuple[Answer, str]:
     def answer(request: Request) -> Iterator[Spoken | Finished]:
         if isinstance(request, Synthesise):
             began = time.monotonic()
-            for chunk in piper.synthesize(request.text, style):
+            for chunk in piper.synthesize(plain(request.text), style):
                 yield Spoken(request.id, chunk.audio_int16_bytes, chunk.sample_rate)
             yield Finished(request.id, ms=int((time.monotonic() - began) * 1000))
 
