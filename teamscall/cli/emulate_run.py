@@ -23,6 +23,7 @@ from teamscall.emulator import sources
 from teamscall.emulator.call import run_call
 from teamscall.emulator.controls import Controls
 from teamscall.emulator.devices import Loudspeaker, Microphone, list_devices
+from teamscall.emulator.dial import shown
 from teamscall.emulator.picture import read_video
 from teamscall.emulator.plan import DIGITS, Dial, Generation, Plan, Press
 from teamscall.emulator.report import Report, failed
@@ -101,7 +102,7 @@ def place(options: Options) -> ExitCode:
     except TeamscallError as error:
         report = failed(
             error,
-            url=printable(options.url),
+            url=shown(options.url),
             call_id=options.call_id,
             dialect=cast(Dialect, options.dialect),
             direction=cast(Direction, options.direction),

@@ -63,7 +63,7 @@ async def run_call(
         side = FarSide(
             plan,
             target.call_id,
-            target.url,
+            dialling.shown(target.url),
             source,
             controls or Controls(),
             began=began,

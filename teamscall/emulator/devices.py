@@ -114,7 +114,7 @@ class Microphone:
         self.device = choose(list_devices(), wanted, "input")
         self._stream, rate = _open("input", self.device, self._heard)
         self._resample = _resampler(rate, SAMPLE_RATE)
-        self._stream.start()
+        _start(self._stream, self.device)
 
     @property
     def dropped(self) -> int:
@@ -146,7 +146,7 @@ class Loudspeaker:
         self.device = choose(list_devices(), wanted, "output")
         self._stream, rate = _open("output", self.device, self._wanted)
         self._resample = _resampler(SAMPLE_RATE, rate)
-        self._stream.start()
+        _start(self._stream, self.device)
 
     @property
     def dropped(self) -> int:
@@ -218,6 +218,15 @@ def _open(kind: Kind, device: Device, callback: Any) -> tuple[Any, int]:
             continue
         return stream, rate
     raise InputError(f"The device “{device.name}” cannot be opened: {why}.")
+
+
+def _start(stream: Any, device: Device) -> None:
+    try:
+        stream.start()
+    except _sounddevice().PortAudioError as error:
+        stream.close()
+        why = printable(str(error.args[0]) if error.args else str(error))
+        raise InputError(f"The device “{device.name}” cannot be started: {why}.") from error
 
 
 def _resampler(source_rate: int, target_rate: int) -> Any:

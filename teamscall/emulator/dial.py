@@ -46,6 +46,7 @@ CLOSE_TIMEOUT_S = 2.0
 MAX_WORDS = 160
 
 _CSHARP_CALL_ID = re.compile(r"\A[A-Za-z0-9_-]{1,128}\Z", re.ASCII)
+_USER_INFO = re.compile(r"//[^/?#]*@")
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 
 
@@ -175,6 +176,11 @@ async def open_socket(dial: Dial, target: Target, wall_ms: int) -> ClientConnect
         ) from error
 
 
+def shown(url: str) -> str:
+    """``url`` for a terminal or a report: printable, without user name and password."""
+    return printable(_USER_INFO.sub("//", url), 500)
+
+
 class _Connect(connect):
     """Follows no redirect: a secret must not be carried to an address nobody named."""
 
@@ -194,7 +200,7 @@ def _split(url: str) -> SplitResult:
         usable = None
     if not usable:
         raise InputError(
-            f"“{printable(url)}” is not an address that can be dialled.",
+            f"“{shown(url)}” is not an address that can be dialled.",
             hint="Like ws://127.0.0.1:3335 or wss://bot.example.com/msteams/calling.",
         )
     return parts._replace(scheme=_SCHEMES[parts.scheme])

@@ -165,8 +165,8 @@ class FarSide:
         while self.state in ("asking", "up") and (command := self._controls.take()):
             out += self._obey(command, now)
         if self.state == "asking" and now - self._asked_at >= self._plan.auth_timeout_s:
-            wait = f"{self._plan.auth_timeout_s:g} s"
-            self._end("auth-timeout", f"no auth_response within {wait}", now)
+            reason = f"no auth_response within {self._plan.auth_timeout_s:g} s"
+            self._end("auth-timeout", reason, now)
         if self.state == "up":
             out += self._speak(now)
             if self.link_up:
@@ -176,7 +176,7 @@ class FarSide:
             while self._slot_due(now):
                 self._pass(SILENCE)
             if now >= self._drain_until or not self._ear.buffered_ms:
-                out += self._over(now)
+                self._over(now)
         return out
 
     def received(self, message: ToGateway | Dropped, now: float, wall_ms: int) -> list[FromGateway]:
@@ -212,8 +212,7 @@ class FarSide:
                 self._diary.tell(seen.Marked(self._diary.ms(now), len(message.marks)))
             case ShowImage():
                 self._ear.arrivals.images += 1
-                caption = printable(message.caption)
-                size = len(message.data)
+                size, caption = len(message.data), printable(message.caption)
                 self._diary.tell(seen.Shown(self._diary.ms(now), message.mime, size, caption))
             case PlaceCall():
                 self._diary.ignore("place-call", "the bridge asked to place a call", now)
@@ -229,12 +228,10 @@ class FarSide:
         words = f"closed with {code}" if code is not None else "the connection broke"
         if self.close_reason:
             words += f" ({self.close_reason})"
+        meant = code in _CLEAN_CLOSES or code == _POLICY_CLOSE or code in _PRIVATE_CLOSES
         if self.state == "asking":
-            clean = code in _CLEAN_CLOSES or code == _POLICY_CLOSE
-            self._end("refused" if clean else "lost", f"{words} instead of an auth_response", now)
-        elif self._wordless(now) and (
-            code in _CLEAN_CLOSES or code == _POLICY_CLOSE or code in _PRIVATE_CLOSES
-        ):
+            self._end("refused" if meant else "lost", f"{words} instead of an auth_response", now)
+        elif meant and self._wordless(now):
             self._end("refused", f"{words} at once, without a word", now)
         elif code in _CLEAN_CLOSES:
             self._drain("ended-by-bot", words, now)
@@ -258,16 +255,15 @@ class FarSide:
         self.link_up = True
         self._resumes += 1
         self._cues.forget_pings()
-        last = self._ear.arrivals.last_seq
-        last_received = -1 if last is None else last
-        self._diary.tell(seen.LinkResumed(self._diary.ms(now), last_received))
-        return [CallResumed(self._call_id, last_received)]
+        last = -1 if self._ear.arrivals.last_seq is None else self._ear.arrivals.last_seq
+        self._diary.tell(seen.LinkResumed(self._diary.ms(now), last))
+        return [CallResumed(self._call_id, last)]
 
     def report(self) -> Report:
         """What came of it."""
         outcome, reason = self._outcome, self._reason
-        spoke = self._ear.bot.frames > 0
-        if self._plan.expect_speech and not spoke and EXIT_CODES[outcome] == 0:
+        silent = self._ear.bot.frames == 0
+        if self._plan.expect_speech and silent and EXIT_CODES[outcome] == 0:
             outcome, reason = "no-speech", f"the bot never spoke; {reason}"
         started, first = self._started_at, self._ear.first_audio_at
         return Report(
@@ -334,9 +330,7 @@ class FarSide:
             skipped = int(behind / FRAME_S)
             self._skipped_ms += skipped * FRAME_MS
             self._origin += skipped * FRAME_S
-            self._diary.warn(
-                f"this machine stood still for {behind:.1f} s; that time is skipped", now
-            )
+            self._diary.warn(f"this machine stood still for {behind:.1f} s: time skipped", now)
         out: list[FromGateway] = []
         while self._slot_due(now):
             due = self._origin + self._slot * FRAME_S
@@ -367,8 +361,8 @@ class FarSide:
         if plan.duration_s is not None and now - self._origin >= plan.duration_s:
             return self._hang_up("completed", "the planned duration is over", now)
         if self._cues.pong_overdue(now):
-            wait = f"{plan.pong_timeout_s:g} s"
-            return self._hang_up("lost", f"no pong within {wait}", now, wire_reason="timeout")
+            reason = f"no pong within {plan.pong_timeout_s:g} s"
+            return self._hang_up("lost", reason, now, wire_reason="timeout")
         ended = self._input_ended_at
         if plan.silence_s is None or ended is None:
             return []
@@ -397,12 +391,8 @@ class FarSide:
             seen.Authorized(self._diary.ms(now), answer.authorized, strategy, reason, latency, skew)
         )
         if abs(skew) > MAX_AUTH_SKEW_MS:
-            side = "ahead of" if skew > 0 else "behind"
-            self._diary.warn(
-                f"the bridge's clock is {abs(skew) / 1000:.1f} s {side} ours: "
-                "a gateway rejects an auth_response more than 5 s off",
-                now,
-            )
+            off = f"{abs(skew) / 1000:.1f} s {'ahead of' if skew > 0 else 'behind'} ours"
+            self._diary.warn(f"the bridge's clock is {off}: a gateway rejects over 5 s", now)
         if answer.authorized:
             return self._start(now)
         self._end("refused", f"not authorized: {reason or 'no reason given'} ({strategy})", now)
@@ -420,7 +410,9 @@ class FarSide:
             self._drain("ended-by-bot", words, now)
         # The C# gateway ends the Teams call and says so. StandIn says nothing: the worker's
         # session.end is advisory and its close follows.
-        return [] if self._standin else [CallEnded(self._call_id, "hangup-bot")]
+        if self._standin or self._started_at is None:
+            return []
+        return [CallEnded(self._call_id, "hangup-bot")]
 
     def _wordless(self, now: float) -> bool:
         if self._started_at is None:
@@ -483,13 +475,10 @@ class FarSide:
             self._ended_at = now
         self._over(now)
 
-    def _over(self, now: float) -> list[FromGateway]:
+    def _over(self, now: float) -> None:
         self.state = "over"
         self._ear.hush(now)
         self._diary.tell(seen.Ended(self._diary.ms(now), self._outcome, self._reason))
-        return []
-
-    # --- telling ---------------------------------------------------------------------------
 
     def _tell_levels(self, now: float) -> None:
         ear = self._ear
@@ -500,10 +489,10 @@ class FarSide:
                 round(ear.bot.peak_dbfs, 1),
                 self._cues.muted,
                 self._sent,
-                self._ear.arrivals.frames,
-                self._ear.buffered_ms,
+                ear.arrivals.frames,
+                ear.buffered_ms,
                 self._lateness.max_ms,
-                self._ear.gaps,
+                ear.gaps,
                 self._cues.recording if self._standin else None,
                 self._cues.participants if self._standin else None,
             )

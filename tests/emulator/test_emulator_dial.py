@@ -15,7 +15,7 @@ from emulator_rig import SECRET, Bridge
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teamscall.emulator.dial import aim, headers, open_socket
+from teamscall.emulator.dial import aim, headers, open_socket, shown
 from teamscall.emulator.picture import read_video
 from teamscall.emulator.plan import Dial, Generation
 from teamscall.errors import DialError, HandshakeRefused, InputError
@@ -185,3 +185,10 @@ def test_what_is_no_picture_is_one_sentence(
     path.write_bytes(b"\xff\xd8" + data)
     with contextlib.suppress(InputError):
         read_video(path)
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    assert shown("ws://me:hush@h:1/p?q=a@b") == "ws://h:1/p?q=a@b"
+    with pytest.raises(InputError) as caught:
+        aim(Dial("ftp://me:hush@h", b"s"))
+    assert "hush" not in str(caught.value)
