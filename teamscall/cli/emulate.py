@@ -49,12 +49,20 @@ class VideoSource(enum.StrEnum):
     SCREENSHARE = "screenshare"
 
 
+_HELP = (
+    "Play a Teams gateway against any bridge: dial, sign, speak, listen, measure.\n\n"
+    "Keys on a terminal: m mute, 0-9 * # digits, r recording on and off, + and - "
+    "participants, q hang up.\n\n"
+    "Exit codes: 0 the call was played, 1 it failed (with --expect-speech: the bot never "
+    "spoke), 2 wrong options or files, 4 nothing answers or the link was lost, 5 refused, "
+    "6 no authorization in time, 130 interrupted."
+)
 _DIAL, _SOUND, _WHO, _CALL, _END = "Dialling", "Sound", "Caller", "The call", "Ending and output"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("emulate")(emulate)
+    app.command("emulate", help=_HELP)(emulate)
 
 
 def emulate(
@@ -232,15 +240,7 @@ def emulate(
         bool, typer.Option("--quiet", "-q", help="No talk on stderr.", rich_help_panel=_END)
     ] = False,
 ) -> None:
-    """Play a Teams gateway against any bridge: dial, sign, speak, listen, measure.
-
-    Exit codes: 0 the call was played, 1 it failed (with --expect-speech: the bot never
-    spoke), 2 wrong options or files, 4 nothing answers or the link was lost, 5 refused,
-    6 no authorization in time, 130 interrupted.
-
-    Keys on a terminal: m mute, 0-9 * # digits, r recording on and off, + and - participants,
-    q hang up.
-    """
+    """Play a Teams gateway against any bridge."""
     from teamscall.cli.emulate_run import Options, place
 
     code = place(

@@ -5,22 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pty
 import re
 import select
 import signal
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from emulator_rig import SECRET, Bridge, tone
 
 from teamscall.audio.wav import read_wav, write_wav
-from teamscall.cli.emulate_run import Options, parse_digits, read_secret
+from teamscall.cli.emulate import register
+from teamscall.cli.emulate_run import Options, parse_digits, place, read_secret
 from teamscall.cli.emulate_view import meter, words
 from teamscall.emulator import happenings as seen
 from teamscall.emulator.plan import Press
@@ -103,26 +104,35 @@ def test_a_refusal_is_a_sentence_a_hint_and_its_exit_code(bridge_thread: BridgeT
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "words"),
+    ("changes", "code", "expected"),
     [
-        (["--url", "127.0.0.1:9"], 4, "Nothing can be reached"),
-        ([], 2, "no --url"),
-        (["--url", "h", "--wav", "no.wav"], 2, "no.wav"),
-        (["--url", "h", "--mic", "--say", "x"], 2, "Only one of"),
-        (["--url", "h", "--dtmf", "x"], 2, "not a digit"),
-        (["--url", "h", "--out", "/no/such/folder/x.wav"], 2, "cannot be written"),
+        ({"url": "127.0.0.1:9"}, 4, "Nothing can be reached"),
+        ({"url": ""}, 2, "no --url"),
+        ({"wav": Path("no.wav")}, 2, "no.wav"),
+        ({"mic": True, "say": "x"}, 2, "Only one of"),
+        ({"dtmf": "x"}, 2, "not a digit"),
+        ({"dialect": "csharp", "dtmf": "1"}, 2, "neither digits"),
+        ({"out": Path("/no/such/folder/x.wav")}, 2, "cannot be written"),
+        ({"video": Path("no.jpg")}, 2, "no.jpg"),
+        ({"ca": Path("no.pem"), "url": "wss://h"}, 2, "no.pem"),
+        ({"call_id": "a/b"}, 2, "call id"),
     ],
 )
-def test_what_cannot_be_played_is_said_without_a_traceback(
-    args: list[str], code: int, words: str
+def test_what_cannot_be_played_is_one_sentence_and_a_code(
+    changes: dict[str, object], code: int, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = run(*args)
-    assert done.returncode == code, done.stderr
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    assert place(options(**{"url": "h", "secret": "s", "quiet": True, **changes})) == code
+    printed = capsys.readouterr()
+    assert expected in printed.err
+    assert printed.out == ""
 
 
 def test_keys_work_on_a_terminal_and_it_is_restored(bridge_thread: BridgeThread) -> None:
+    if sys.platform == "win32":
+        pytest.skip("no pseudo-terminals")
+    import pty
+    import termios
+
     bridge = bridge_thread("standin")
     outer, inner = pty.openpty()
     termios.tcsetwinsize(outer, (30, 80))
@@ -187,8 +197,19 @@ def test_ctrl_c_hangs_up_as_a_caller_would(bridge_thread: BridgeThread) -> None:
 
 
 def options(**changes: object) -> Options:
-    fields: dict[str, object] = dict.fromkeys(Options.__struct_fields__, "")
-    return Options(**{**fields, "secret": None, "secret_file": None, **changes})  # type: ignore[arg-type]
+    """What the command line gives when nothing is typed, and ``changes``."""
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app)
+    command = typer.main.get_command(app)
+    assert isinstance(command, typer.core.TyperGroup)
+    given: dict[str, Any] = {}
+    for parameter in command.commands["emulate"].params:
+        value = parameter.default() if callable(parameter.default) else parameter.default
+        given[parameter.name or ""] = value
+    return Options(
+        **{name: given.get(name) for name in Options.__struct_fields__} | changes  # type: ignore[arg-type]
+    )
 
 
 def test_a_secret_comes_from_flag_file_or_environment(tmp_path: Path) -> None:
