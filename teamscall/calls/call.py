@@ -1,27 +1,30 @@
 """Runs one call: the shell around the conversation.
 
-Owns the call's task group, its one timer and its engine session. It reads the clock once
-per event, gives the event to the conversation and carries out what comes back. It decides
-nothing.
+Owns the call's timer, its link and its engine session. It reads the clock once per event,
+gives the event to the conversation and carries out what comes back. It decides nothing.
+
+Rules:
+
+1. ``on_over`` is called exactly once, when the conversation has finished or failed: from
+   then on nothing here, and no engine that hangs, holds the call's slot.
+2. A bug, in here or in an engine, fails this call and no other.
 """
 
 from __future__ import annotations
 
 import asyncio
+import collections
 import logging
 from collections.abc import Callable
 
-from teamscall.calls.conversation import (
-    Command,
-    Conversation,
-    EndRequested,
-    Finish,
-    Setup,
-    TimePassed,
-)
+import msgspec
+
+from teamscall.calls.conversation import Conversation
+from teamscall.calls.events import Command, EndRequested, Finish, Phase, Setup, TimePassed
 from teamscall.calls.link import Link
-from teamscall.calls.records import CallRecord, Watch
-from teamscall.calls.settings import ENGINE_CLOSE_S, CallSettings
+from teamscall.calls.records import CallClosed, CallRecord, Watch
+from teamscall.calls.settings import ENGINE_CANCEL_S, ENGINE_CLOSE_S, CallSettings
+from teamscall.calls.tasks import Tasks
 from teamscall.clock import Clock
 from teamscall.engines import base as engine
 from teamscall.errors import TeamscallError
@@ -44,11 +47,11 @@ _WIRE_MESSAGES = (wire.AudioOut, wire.Flush, wire.HangUp, wire.Express)
 
 
 class Call:
-    """A call that is up, or ringing.
+    """A call that is up, or ringing. ``begin``, then ``run``.
 
     Args:
-        on_over: called once, with the reason, when the conversation has finished and
-            before the engine session is closed: the slot can be given back.
+        tasks: runs the engine's session, which may outlive the call if it hangs.
+        on_over: see rule 1.
     """
 
     def __init__(
@@ -58,115 +61,126 @@ class Call:
         link: Link,
         voice: engine.Engine,
         clock: Clock,
+        tasks: Tasks,
         watch: Watch,
         on_over: Callable[[Call, Finish], None],
     ) -> None:
         self.setup = setup
-        self.link: Link | None = link
         self._clock = clock
         self._voice = voice
+        self._tasks = tasks
         self._watch = watch
         self._on_over = on_over
         self._conversation = Conversation(setup, settings, clock.now())
-        brief = engine.CallBrief(
-            setup.call_id, setup.direction, printable(setup.caller.display_name, 60)
-        )
+        self._link: Link | None = None
+        self._dropped_out = 0  # on links that are gone
+        self._dropped_before = 0  # on this link, when it became ours
+        self.attach(link)
+        name = printable(setup.caller.display_name, 60)
+        brief = engine.CallBrief(setup.call_id, setup.direction, name)
         self._session = voice.open(brief, self.feed)
         self._over = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at: float | None = None
-        self._feeding = False
-        self._waiting: list[object] = []
+        self._timer_at = 0.0
+        self._busy = False
+        self._waiting: collections.deque[object] = collections.deque()
 
     @property
     def call_id(self) -> str:
         return self.setup.call_id
 
     @property
-    def phase(self) -> str:
+    def phase(self) -> Phase:
         return self._conversation.phase
 
     @property
     def gate_open(self) -> bool:
         return self._conversation.gate_open
 
+    # --- the link -----------------------------------------------------------
+
+    @property
+    def link(self) -> Link | None:
+        """The socket that the call is on; None while it is lost, and after the end."""
+        return self._link
+
+    def attach(self, link: Link) -> None:
+        """The call is on this socket now."""
+        self._link = link
+        self._dropped_before = link.dropped_out
+
+    def detach(self) -> Link | None:
+        """The call is on no socket now; the one that it was on."""
+        self._dropped_out = self._all_dropped_out()
+        link, self._link = self._link, None
+        return link
+
+    def _all_dropped_out(self) -> int:
+        """A socket that carries several calls counts for all of them alike."""
+        here = self._link.dropped_out - self._dropped_before if self._link is not None else 0
+        return self._dropped_out + here
+
+    # --- events in, commands out -----------------------------------------------------------
+
+    def begin(self) -> None:
+        """The opening record and the greeting; events may be fed from here on."""
+        self._do(self._conversation.open)
+
     def feed(self, event: object) -> None:
-        """Give one event to the conversation and do what it says. Never blocks.
+        """Give one event to the conversation and do what it says. Never blocks or raises.
 
         An engine may answer a command before ``submit`` returns: such an event waits until
         the commands before it have been carried out.
         """
         self._waiting.append(event)
-        if self._feeding:
-            return
-        self._feeding = True
+        if not self._busy:
+            self._do(None)
+
+    def _do(self, first: Callable[[float], list[Command]] | None) -> None:
+        self._busy = True
         try:
+            if first is not None:
+                self._carry_out(first(self._clock.now()))
             while self._waiting:
-                now = self._clock.now()
-                self._carry_out(self._conversation.on(self._waiting.pop(0), now))
+                event = self._waiting.popleft()
+                self._carry_out(self._conversation.on(event, self._clock.now()))
+        except Exception as error:
+            log.error("The call failed", exc_info=error, extra={"callId": self.call_id})
+            self._fail()
         finally:
-            self._feeding = False
+            self._busy = False
         self._rearm()
 
-    async def run(self) -> None:
-        """Hold the conversation until it is over. Raises nothing but cancellation."""
+    def _fail(self) -> None:
+        """End after a bug: by the conversation if it still can, else without it."""
+        self._waiting.clear()
+        if self._over.is_set():
+            return
         try:
-            async with asyncio.TaskGroup() as group:
-                serving = group.create_task(self._serve_engine(), name=f"engine {self.call_id}")
-                self._feeding = True
-                try:
-                    self._carry_out(self._conversation.open(self._clock.now()))
-                finally:
-                    self._feeding = False
-                self.feed(TimePassed())
-                await self._over.wait()
-                serving.cancel()
-        finally:
-            self.feed(EndRequested("cancelled", "bridge"))
-            if self._timer is not None:
-                self._timer.cancel()
-            await self._close_engine()
-
-    async def _serve_engine(self) -> None:
-        try:
-            await self._session.run()
-        except TeamscallError as error:
-            self.feed(engine.EngineFailed("session", error.message, fatal=True))
+            end = EndRequested("error", "bridge")
+            self._carry_out(self._conversation.on(end, self._clock.now()))
         except Exception as error:
-            log.error(
-                "The engine failed in its own task",
-                exc_info=error,
-                extra={"callId": self.call_id},
-            )
-            self.feed(engine.EngineFailed("session", type(error).__name__, fatal=True))
-        else:
-            self.feed(engine.EngineFailed("session", "the session ended by itself", fatal=True))
-
-    async def _close_engine(self) -> None:
-        try:
-            async with asyncio.timeout(ENGINE_CLOSE_S):
-                await self._session.close()
-        except TimeoutError:
-            log.warning("The engine session did not close in time", extra={"callId": self.call_id})
-        except Exception as error:
-            log.error(
-                "The engine failed at its close", exc_info=error, extra={"callId": self.call_id}
-            )
+            log.error("The call failed again", exc_info=error, extra={"callId": self.call_id})
+        if not self._over.is_set():
+            self._finish(Finish("error", "bridge"))
 
     def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             if isinstance(command, _WIRE_MESSAGES):
-                if self.link is not None:
-                    self.link.send(command)
+                if self._link is not None:
+                    self._link.send(command)
             elif isinstance(command, _ENGINE_COMMANDS):
                 self._session.submit(command)
             elif isinstance(command, engine.Say):
                 self._say(command)
             elif isinstance(command, Finish):
-                self._over.set()
-                self._on_over(self, command)
+                self._finish(command)
             else:
                 self._observe(command)  # type: ignore[arg-type]
+
+    def _finish(self, finish: Finish) -> None:
+        self._over.set()
+        self._on_over(self, finish)
 
     def _say(self, command: engine.Say) -> None:
         """From the phrase cache at once, even while the engine is not up; else by the engine."""
@@ -174,32 +188,78 @@ class Call:
         if phrase is None:
             self._session.submit(command)
             return
-        self._session.submit(engine.Say(command.turn, command.text, aloud=False))
-        self._waiting.append(engine.AnswerText(command.turn, command.text))
-        self._waiting.append(
-            engine.AnswerAudio(command.turn, phrase.pcm, phrase.rate, command.text)
-        )
-        self._waiting.append(engine.AnswerDone(command.turn))
+        turn, text = command.turn, command.text
+        self._session.submit(engine.Say(turn, text, aloud=False))
+        self._waiting.append(engine.AnswerText(turn, text))
+        self._waiting.append(engine.AnswerAudio(turn, phrase.pcm, phrase.rate, text))
+        self._waiting.append(engine.AnswerDone(turn))
 
     def _observe(self, record: CallRecord) -> None:
-        try:
-            self._watch(record)
-        except Exception as error:
-            log.error("A watcher failed", exc_info=error, extra={"callId": self.call_id})
+        if isinstance(record, CallClosed):
+            counters = msgspec.structs.replace(record.counters, dropped_out=self._all_dropped_out())
+            record = msgspec.structs.replace(record, counters=counters)
+        self._watch(record)
+
+    # --- time -----------------------------------------------------------
 
     def _rearm(self) -> None:
-        """One timer per call, moved only when the deadline did."""
+        """One timer per call. A deadline that moved away is left to the timer that is set:
+        most move with every frame, and a timer that rings early costs nothing."""
         deadline = self._conversation.next_deadline()
-        if deadline == self._timer_at and self._timer is not None:
+        if deadline is None:
+            self._stop_timer()
             return
+        if self._timer is not None:
+            if self._timer_at <= deadline:
+                return
+            self._timer.cancel()
+        self._timer_at = deadline
+        delay = max(0.0, deadline - self._clock.now())
+        self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.feed(TimePassed())
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._timer_at = deadline
-        if deadline is not None:
-            delay = max(0.0, deadline - self._clock.now())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
 
-    def _ring(self) -> None:
-        self._timer = self._timer_at = None
-        self.feed(TimePassed())
+    # --- the engine's session -----------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve the engine's session until the call is over. Raises only cancellation."""
+        serving = self._tasks.spawn(self._serve_engine(), f"engine {self.call_id}")
+        try:
+            await self._over.wait()
+        finally:
+            self.feed(EndRequested("cancelled", "bridge"))
+            await self._close_engine(serving)
+
+    async def _serve_engine(self) -> None:
+        detail = "the session ended by itself"
+        try:
+            await self._session.run()
+        except TeamscallError as error:
+            detail = error.message
+        except Exception as error:
+            detail = type(error).__name__
+            log.error(
+                "The engine failed in its own task",
+                exc_info=error,
+                extra={"callId": self.call_id},
+            )
+        finally:  # also when a session cancels itself
+            self.feed(engine.EngineFailed("session", detail, fatal=True))
+
+    async def _close_engine(self, serving: asyncio.Task[None]) -> None:
+        """Ask it to close, then cancel what is left, then leave it: all of it bounded."""
+        closing = self._tasks.spawn(self._session.close(), f"close {self.call_id}")
+        _, late = await asyncio.wait({serving, closing}, timeout=ENGINE_CLOSE_S)
+        for task in late:
+            task.cancel()
+        if late:
+            _, late = await asyncio.wait(late, timeout=ENGINE_CANCEL_S)
+        if late:
+            log.error("The engine's session does not end", extra={"callId": self.call_id})

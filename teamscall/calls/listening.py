@@ -7,10 +7,13 @@ judged as it was spoken. Refuses to know what is done about speech.
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from teamscall.audio import vad
 from teamscall.audio.reorder import Reorder
+from teamscall.calls.settings import LAPSE_S
 from teamscall.wire.events import FRAME_BYTES
 
 
@@ -43,6 +46,7 @@ class Listening:
         self._endpointer = vad.Endpointer(silence_ms=silence_ms)
         self._burst = float(burst_frames)
         self._rate = rate_fps
+        self._lapse_s = silence_ms / 1000 + LAPSE_S
         self._tokens = self._burst
         self._filled_at: float | None = None
         self._onset: float | None = None
@@ -105,6 +109,19 @@ class Listening:
     def voiced_ms(self) -> int:
         """Voice in the current stretch: what a barge-in is judged by."""
         return self._endpointer.voiced_ms
+
+    def lapses_at(self) -> float:
+        """When speech is over because no frame came any more; infinite outside of speech."""
+        if not self._endpointer.speaking or self._filled_at is None:
+            return math.inf
+        return self._filled_at + self._lapse_s
+
+    def lapse(self, now: float) -> SpeechEnded | None:
+        """The end of speech that nothing follows: the gateway stopped sending (a mute)."""
+        if self.lapses_at() > now or self._filled_at is None:
+            return None
+        self.reset()
+        return SpeechEnded(self.utterance, self._filled_at)
 
     def reset(self) -> None:
         """Forget the speech that is going on; its audio was discarded."""

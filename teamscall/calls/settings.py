@@ -16,6 +16,15 @@ from teamscall.wire.events import Dialect
 KEPT_FRAMES = 250  # 20 ms frames = 5 s
 # A final transcript that never comes must not leave the caller waiting for good.
 TRANSCRIPT_DEADLINE_S = 15.0
+# An answer that began and stops in the middle: silence of this length is its end.
+ANSWER_STALL_S = 10.0
+# An answer that has not begun waits while the caller speaks, but not for a monologue's end.
+HOLD_LIMIT_S = 30.0
+# A gateway that stops sending in the middle of speech (the caller muted): the pause that
+# ends an utterance is then measured on our clock, this much longer because frames jitter.
+LAPSE_S = 0.5
+# Opening a session takes a vendor seconds at worst; then it is broken.
+ENGINE_READY_S = 10.0
 # After a dropped socket the gateway says which frame it got last; this much can be sent again.
 RESEND_FRAMES = 250
 # Audio may come in bursts after a stall, but not faster than real time for long.
@@ -23,6 +32,7 @@ AUDIO_BURST_FRAMES = 500  # 10 s at once
 AUDIO_RATE_FPS = 75.0  # sustained: 1.5 times real time
 # Letting go of an engine session is bounded whatever the vendor does.
 ENGINE_CLOSE_S = 2.0
+ENGINE_CANCEL_S = 0.5  # what is left then is cancelled, and left behind after this
 
 RETRY_PHRASE = "Sorry, I could not answer that. Please say it again."
 

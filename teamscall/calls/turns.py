@@ -12,11 +12,18 @@ class Turn:
     """A turn that is not over. Times are monotonic seconds, None until they happen."""
 
     def __init__(
-        self, number: int, kind: TurnKind, began: float, *, interruptible: bool = True
+        self,
+        number: int,
+        kind: TurnKind,
+        began: float,
+        deadline: float,
+        *,
+        interruptible: bool = True,
     ) -> None:
         self.number = number
         self.kind = kind
         self.began = began
+        self.deadline = deadline  # of the engine's next sound; infinite once it is complete
         self.interruptible = interruptible
         self.complete = False  # the engine has given all of it
         self.failed = False

@@ -1,0 +1,149 @@
+"""One socket of a C# gateway: any number of calls, and the decisions about them.
+
+Owns ``auth_request`` and its one answer, the second check at ``session_start``, who may
+end or resume a call. Refuses to know what is said in a call.
+"""
+
+from __future__ import annotations
+
+from teamscall.calls.bookings import Grant
+from teamscall.calls.desk import Desk, host
+from teamscall.calls.events import EndRequested, LinkLost
+from teamscall.calls.link import Link
+from teamscall.policy.authorization import Decision, PolicyRequest
+from teamscall.wire import events as wire
+
+_AT_CAPACITY = Decision(False, "capacity", "At capacity")
+_NO_REQUEST = Decision(False, "validation-failed", "No authorization request")
+_OTHER_IDENTITY = Decision(False, "validation-failed", "Identity differs from the authorized one")
+
+
+class CSharpLine:
+    """See the module."""
+
+    def __init__(self, desk: Desk, link: Link) -> None:
+        self._desk = desk
+        self._link = link
+
+    def received(self, event: wire.FromGateway) -> None:
+        desk, link = self._desk, self._link
+        call = desk.calls.get(event.call_id)
+        if isinstance(event, wire.Pinged):
+            link.send(wire.Pong(event.call_id, event.ts))
+            desk.seen(link, event.call_id)
+        elif isinstance(event, wire.AuthRequested):
+            self._on_auth_request(event)
+        elif isinstance(event, wire.CallStarted):
+            self._on_session_start(event)
+        elif isinstance(event, wire.CallResumed):
+            self._on_resume(event)
+        elif isinstance(event, wire.CallProgressed):
+            self._on_progress(event)
+        elif call is not None and call.link is link:
+            call.feed(event)
+        elif call is None and isinstance(event, wire.CallEnded):
+            desk.bookings.forget(event.call_id)
+        else:
+            desk.count("not-its-call", link)
+
+    def dropped(self) -> None:
+        """Nobody knows whose message it was: it keeps no call from being idle."""
+
+    def disconnected(self, reason: str) -> None:
+        for call in self._desk.on_link(self._link):
+            call.detach()
+            if self._desk.draining:
+                lost = EndRequested("connection-lost", "gateway", detail=reason, tell=False)
+                call.feed(lost)
+            else:
+                call.feed(LinkLost())
+                self._desk.fulfil_wish(call)
+
+    def drain(self) -> None:
+        """The socket stays: its calls end one by one, and every auth_request is answered."""
+
+    # --- may a call be -----------------------------------------------------------
+
+    def _on_auth_request(self, event: wire.AuthRequested) -> None:
+        desk, link, call_id = self._desk, self._link, event.call_id
+        desk.expire()
+        live = call_id in desk.calls
+        asked = False
+
+        def gate() -> Decision | None:
+            nonlocal asked
+            closed = desk.inbound_gate()
+            if closed is not None or live or asked:
+                return closed
+            asked = desk.bookings.ask(call_id, host(link))
+            return None if asked else _AT_CAPACITY
+
+        def decided(decision: Decision) -> None:
+            if asked:
+                until = desk.clock.now() + desk.config.bridge.auth_grant_ms / 1000
+                granted = Grant(event.caller, until) if decision.authorized else None
+                desk.bookings.decided(call_id, granted)
+            link.send(
+                wire.AuthAnswer(
+                    call_id=call_id,
+                    correlation_id=event.correlation_id,
+                    authorized=decision.authorized,
+                    strategy=decision.strategy,
+                    reason=decision.reason,
+                    timestamp_ms=desk.clock.wall_ms(),
+                )
+            )
+
+        request = PolicyRequest(call_id, "csharp", event.caller, "auth_request")
+        desk.deciding.ask(request, link.address, gate, decided)
+
+    def _on_session_start(self, event: wire.CallStarted) -> None:
+        desk, link, call_id = self._desk, self._link, event.call_id
+        desk.expire()
+        if call_id in desk.calls:
+            desk.count("duplicate-call", link)
+            return
+        if event.direction == "outbound":
+            if not desk.start_placed(link, event, event.recording):
+                desk.count("unknown-outbound", link)
+                link.send(wire.HangUp(call_id, "not-allowed"))
+            return
+        grant = desk.bookings.redeem(call_id)
+        # The hook has answered for this very identity a moment ago; the rules are free.
+        request = PolicyRequest(call_id, "csharp", event.caller, "session_start")
+        decision = desk.deciding.by_rules(request, desk.inbound_gate)
+        if decision.authorized and grant is None:
+            decision = _NO_REQUEST
+        elif decision.authorized and grant and _key(grant.caller) != _key(event.caller):
+            decision = _OTHER_IDENTITY
+        desk.deciding.record(request, link.address, decision)
+        if decision.authorized:
+            desk.start(link, event, event.recording)
+            return
+        if grant is not None:
+            desk.slots.give_back(call_id)
+        link.send(wire.HangUp(call_id, "not-allowed"))
+
+    # --- calls that exist -----------------------------------------------------------
+
+    def _on_resume(self, event: wire.CallResumed) -> None:
+        call = self._desk.calls.get(event.call_id)
+        if call is None or call.setup.dialect != "csharp" or call.link is self._link:
+            self._desk.count("resume-unknown", self._link)
+        elif call.link is None:
+            self._desk.resume(call, self._link, event.last_received_seq)
+        else:
+            # Its socket still looks alive. If that is only because nobody noticed yet that
+            # it is dead, the wish is granted the moment we do.
+            self._desk.count("resume-foreign", self._link)
+            self._desk.wish(call, self._link, event.last_received_seq)
+
+    def _on_progress(self, event: wire.CallProgressed) -> None:
+        self._desk.seen(self._link, event.call_id)
+        if event.status in ("failed", "busy", "no-answer"):
+            self._desk.bookings.forget(event.call_id)
+
+
+def _key(caller: wire.Caller) -> tuple[str, str]:
+    """An identity, as policy compares it."""
+    return caller.user_id.strip().casefold(), caller.tenant_id.strip().casefold()

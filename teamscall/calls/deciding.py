@@ -1,0 +1,105 @@
+"""Deciding on a call: rules, then the bridge's own state, then the hook.
+
+Owns the order of those three, the bound on hooks under way, and the one record that every
+decision leaves. Refuses to know what follows from a decision.
+
+Rules:
+
+1. Each decision is told exactly once, and one that fails or comes too late is a denial.
+2. What the rules refuse costs no slot and no hook.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from teamscall.calls.records import CallRecord, Decided
+from teamscall.calls.tasks import Tasks
+from teamscall.clock import Clock
+from teamscall.config import Authorization
+from teamscall.policy.authorization import Decision, Policy, PolicyRequest
+
+# Decisions that wait on a hook at the same time; more is a flood, and is denied.
+MAX_DECISIONS = 64
+# The policy keeps its own deadline (at most 1.9 s); this one holds if it does not. A
+# gateway gives up 2 s after its auth_request.
+DECISION_S = 1.95
+
+UNDECIDED = "Authorization error"
+
+Gate = Callable[[], Decision | None]
+Then = Callable[[Decision], None]
+
+
+class Deciding:
+    """See the module."""
+
+    def __init__(
+        self,
+        settings: Authorization,
+        policy: Policy,
+        clock: Clock,
+        tasks: Tasks,
+        tell: Callable[[CallRecord], None],
+    ) -> None:
+        self._mode = settings.mode
+        self._policy = policy
+        self._clock = clock
+        self._tasks = tasks
+        self._tell = tell
+        self._under_way = 0
+
+    def ask(self, request: PolicyRequest, address: str, gate: Gate, then: Then) -> None:
+        """Decide, at once where no hook has to be asked, and tell ``then`` exactly once.
+
+        ``gate`` says why the bridge cannot take the call, None when it can. It is asked
+        before and, because things change meanwhile, after a hook.
+        """
+        decision = self.by_rules(request, gate)
+        if not decision.authorized or not self._policy.has_hook:
+            self._told(request, address, decision, then)
+        elif self._under_way >= MAX_DECISIONS:
+            self._told(request, address, Decision(False, self._mode, UNDECIDED), then)
+        else:
+            self._under_way += 1
+            work = self._ask_hook(request, address, gate, then)
+            self._tasks.spawn(work, f"decide {request.call_id}")
+
+    def by_rules(self, request: PolicyRequest, gate: Gate) -> Decision:
+        """The decision without the hook; tells nobody."""
+        decision = self._policy.rules_decide(request.caller)
+        return (gate() or decision) if decision.authorized else decision
+
+    async def _ask_hook(self, request: PolicyRequest, address: str, gate: Gate, then: Then) -> None:
+        decision = Decision(False, self._mode, UNDECIDED)
+        try:
+            async with asyncio.timeout(DECISION_S):
+                decision = await self._policy.authorize(request)
+        except TimeoutError:
+            pass  # the denial above
+        finally:
+            self._under_way -= 1
+            if decision.authorized:
+                decision = gate() or decision
+            self._told(request, address, decision, then)
+
+    def _told(self, request: PolicyRequest, address: str, decision: Decision, then: Then) -> None:
+        self.record(request, address, decision)
+        then(decision)
+
+    def record(self, request: PolicyRequest, address: str, decision: Decision) -> None:
+        """Leave the record of a decision."""
+        self._tell(
+            Decided(
+                call_id=request.call_id,
+                wall_ms=self._clock.wall_ms(),
+                dialect=request.dialect,
+                authorized=decision.authorized,
+                strategy=decision.strategy,
+                reason=decision.reason,
+                caller=request.caller,
+                on=request.on,
+                address=address,
+            )
+        )

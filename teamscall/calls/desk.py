@@ -1,0 +1,253 @@
+"""What the sockets of a bridge share: slots, bookings, decisions and the running calls.
+
+Owns the calls by id, who is on which socket, and starting and ending them. Refuses to
+know the order of a dialect's messages.
+
+Rules:
+
+1. A slot is taken before anything is awaited, and given back exactly once.
+2. A call belongs to one socket at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+from collections.abc import Callable
+
+from teamscall.calls.bookings import Bookings, Placed
+from teamscall.calls.call import Call
+from teamscall.calls.deciding import Deciding
+from teamscall.calls.events import EndRequested, Finish, LinkResumed, MessageSeen, Setup
+from teamscall.calls.link import Link
+from teamscall.calls.records import CallRecord, EndedBy, Watch
+from teamscall.calls.registry import Slots
+from teamscall.calls.settings import CallSettings, call_settings
+from teamscall.calls.tasks import Tasks
+from teamscall.clock import Clock
+from teamscall.config import Config
+from teamscall.engines.base import Engine
+from teamscall.policy.authorization import Decision, Policy, PolicyRequest
+from teamscall.wire import events as wire
+
+log = logging.getLogger("teamscall.calls")
+
+CLOSE_NORMAL = 1000
+CLOSE_GOING_AWAY = 1001
+
+# Sockets that wish to resume a call whose own socket has not been noticed dead.
+MAX_WISHES = 1024
+
+OUTBOUND = Decision(True, "outbound")
+NOT_PLACED = Decision(False, "outbound", "No such call was placed")
+_DRAINING = Decision(False, "draining", "Shutting down")
+_INBOUND_OFF = Decision(False, "disabled", "Inbound calls disabled")
+
+
+class Desk:
+    """One per bridge."""
+
+    def __init__(self, config: Config, voice: Engine, policy: Policy, clock: Clock) -> None:
+        self.config = config
+        self.clock = clock
+        self.slots = Slots(config.max_concurrent_calls)
+        self.bookings = Bookings(self.slots)
+        self.tasks = Tasks()
+        self.deciding = Deciding(config.authorization, policy, clock, self.tasks, self.tell)
+        self.settings: dict[wire.Dialect, CallSettings] = {
+            "standin": call_settings(config, "standin"),
+            "csharp": call_settings(config, "csharp"),
+        }
+        self.calls: dict[str, Call] = {}
+        self.draining = False
+        self.quiet = asyncio.Event()  # no call is left
+        self.drops: collections.Counter[str] = collections.Counter()
+        self._voice = voice
+        self._watchers: list[Watch] = []
+        self._wishes: dict[str, tuple[Link, int]] = {}
+
+    # --- what goes on -----------------------------------------------------------
+
+    def watch(self, watcher: Watch) -> Callable[[], None]:
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
+
+    def tell(self, record: CallRecord) -> None:
+        """Tell those who watch; one that fails costs the others nothing."""
+        for watcher in tuple(self._watchers):
+            try:
+                watcher(record)
+            except Exception as error:
+                log.error("A watcher failed", exc_info=error, extra={"callId": record.call_id})
+
+    def count(self, cause: str, link: Link, detail: str = "") -> None:
+        """Count a drop; log the first of each cause and then every thousandth."""
+        self.drops[cause] += 1
+        if self.drops[cause] % 1000 == 1:
+            log.warning(
+                "Dropped a message",
+                extra={
+                    "cause": cause,
+                    "detail": detail,
+                    "address": link.address,
+                    "count": self.drops[cause],
+                },
+            )
+
+    # --- may a call be -----------------------------------------------------------
+
+    def inbound_gate(self) -> Decision | None:
+        """Why no inbound call is taken at all; None when they are."""
+        if self.draining:
+            return _DRAINING
+        return None if self.config.inbound.enabled else _INBOUND_OFF
+
+    def expire(self) -> None:
+        """Give back the slots of calls that were promised one and did not come."""
+        for call_id in self.bookings.expire(self.clock.now()):
+            log.info("A placed call did not come up", extra={"callId": call_id})
+
+    # --- running calls -----------------------------------------------------------
+
+    def on_link(self, link: Link) -> list[Call]:
+        """The calls that are on this socket."""
+        return [call for call in self.calls.values() if call.link is link]
+
+    def start(
+        self,
+        link: Link,
+        event: wire.CallStarted,
+        recording: wire.RecordingStatus | None,
+        placed: Placed | None = None,
+    ) -> Call | None:
+        """Start a call that holds its slot. None: there is no engine for it; its slot is
+        given back, and the far side has been told."""
+        setup = Setup(
+            call_id=event.call_id,
+            dialect=link.dialect,
+            direction=event.direction,
+            caller=event.caller,
+            address=link.address,
+            lead_ms=link.lead_ms,
+            engine_name=self._voice.name,
+            turn_taking=self._voice.turn_taking,
+            wall_ms=self.clock.wall_ms(),
+            recording=recording,
+            opening=placed.opening if placed else "",
+            notify=placed.notify if placed else False,
+        )
+        try:
+            call = Call(
+                setup,
+                self.settings[link.dialect],
+                link,
+                self._voice,
+                self.clock,
+                self.tasks,
+                self.tell,
+                self._over,
+            )
+        except Exception as error:
+            log.error("No engine for a call", exc_info=error, extra={"callId": event.call_id})
+            self.slots.give_back(event.call_id)
+            self._leave(link, event.call_id, "agent-unavailable", tell=True)
+            return None
+        self.calls[call.call_id] = call
+        self.tasks.spawn(self._run(call), f"call {call.call_id}")
+        call.begin()
+        return call
+
+    def start_placed(
+        self, link: Link, event: wire.CallStarted, recording: wire.RecordingStatus | None
+    ) -> bool:
+        """An outbound leg completes a call that we asked for.
+
+        False: nobody asked for it, or too long ago, or we are shutting down; nothing was
+        done but leaving the record of the decision.
+        """
+        self.expire()
+        placed = None if self.draining else self.bookings.arrive(event.call_id)
+        request = PolicyRequest(event.call_id, link.dialect, event.caller, "session_start")
+        decision = OUTBOUND if placed else _DRAINING if self.draining else NOT_PLACED
+        self.deciding.record(request, link.address, decision)
+        if placed is not None:
+            self.start(link, event, recording, placed)
+        return placed is not None
+
+    async def _run(self, call: Call) -> None:
+        try:
+            await call.run()
+        finally:
+            # A bug in the call must not keep its slot.
+            self._over(call, Finish("error", "bridge"))
+
+    def _over(self, call: Call, finish: Finish) -> None:
+        if self.calls.get(call.call_id) is not call:
+            return
+        del self.calls[call.call_id]
+        self.slots.give_back(call.call_id)
+        self._wishes.pop(call.call_id, None)
+        if (link := call.detach()) is not None:
+            self._leave(link, call.call_id, finish.reason, tell=False)
+        if not self.calls:
+            self.quiet.set()
+
+    def _leave(self, link: Link, call_id: str, reason: str, *, tell: bool) -> None:
+        """A call leaves its socket. A StandIn socket has no other and closes."""
+        if tell:
+            link.send(wire.HangUp(call_id, reason))
+        if link.dialect == "standin":
+            close(link, reason)
+
+    def seen(self, link: Link, call_id: str) -> None:
+        """A message of this call came that needs nothing: the call is not idle."""
+        call = self.calls.get(call_id)
+        if call is not None and call.link is link:
+            call.feed(MessageSeen())
+
+    def end_all(self, goodbye: str) -> None:
+        for call in list(self.calls.values()):
+            call.feed(EndRequested("server-shutdown", "bridge", goodbye))
+
+    def end(self, call_id: str, reason: str, by: EndedBy) -> bool:
+        call = self.calls.get(call_id)
+        if call is not None:
+            call.feed(EndRequested(reason, by))
+        return call is not None
+
+    # --- resuming -----------------------------------------------------------
+
+    def resume(self, call: Call, link: Link, last_received_seq: int) -> None:
+        """The call, whose link is lost, goes on here."""
+        call.attach(link)
+        log.info(
+            "A call was resumed on another socket",
+            extra={"callId": call.call_id, "address": link.address},
+        )
+        call.feed(LinkResumed(last_received_seq))
+
+    def wish(self, call: Call, link: Link, last_received_seq: int) -> None:
+        """Resume the call here as soon as its own socket, which looks alive, is known dead."""
+        if len(self._wishes) < MAX_WISHES:
+            self._wishes[call.call_id] = (link, last_received_seq)
+
+    def fulfil_wish(self, call: Call) -> None:
+        if (wish := self._wishes.pop(call.call_id, None)) is not None:
+            self.resume(call, *wish)
+
+    def forget_wishes(self, link: Link) -> None:
+        """The socket is gone, and what it wished for."""
+        for call_id in [c for c, (wisher, _) in self._wishes.items() if wisher is link]:
+            del self._wishes[call_id]
+
+
+def close(link: Link, reason: str) -> None:
+    """Close a StandIn socket with the code that goes with the reason."""
+    going_away = reason == "server-shutdown"
+    link.close(CLOSE_GOING_AWAY if going_away else CLOSE_NORMAL, reason)
+
+
+def host(link: Link) -> str:
+    """The peer's host without its port."""
+    return link.address.rpartition(":")[0].strip("[]")
