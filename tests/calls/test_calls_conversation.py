@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from playbook import CALL, FRAME_S, SILENCE, VOICE, Playbook, tone
 
@@ -115,6 +117,7 @@ class TestATurn:
         ended = book.last(records.TurnEnded)
         assert ended.said_text == ended.heard_text == "It is noon."
         latency = ended.latency
+        assert latency.transcript_ms is not None
         assert latency.endpoint_ms == pytest.approx(800, abs=60)
         assert latency.transcript_ms == pytest.approx(1000, abs=100)
         assert latency.first_text_ms == pytest.approx(latency.transcript_ms + 300, abs=1)
@@ -167,7 +170,7 @@ class TestATurn:
 
 
 class TestBargeIn:
-    def interrupted(self, **changes: object) -> Playbook:
+    def interrupted(self, **changes: Any) -> Playbook:
         book = Playbook(**changes)
         book.quiet(0.5)
         turn = book.ask()
