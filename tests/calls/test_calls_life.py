@@ -24,7 +24,7 @@ class TestTheRecordingGate:
         book.speak(0.5)
         book.quiet(1)
         book(wire.VideoIn(CALL, "camera", 0, 1, 1, "image/jpeg", b"x"))
-        assert book.all(engine.Hear) == book.all(engine.BeginUtterance) == []
+        assert not book.all(engine.Hear) and not book.all(engine.BeginUtterance)
         assert book.talk.counters.gated_in == 76
         assert book.last(records.GateChanged).open is False
 
@@ -54,7 +54,7 @@ class TestTheRecordingGate:
         book(engine.Transcript(1, "secret", True))
         book(ACTIVE)
         book(engine.Transcript(1, "secret", False), engine.Transcript(1, "secret", True))
-        assert book.all(records.Heard) == book.all(engine.Respond) == []
+        assert not book.all(records.Heard) and not book.all(engine.Respond)
         book.ask("now")
         assert book.last(engine.Respond).text == "now"
 
@@ -194,12 +194,10 @@ class TestRinging:
 
     def test_says_nothing_until_the_recording_is_active(self) -> None:
         book = self.ringing()
-        assert book.talk.phase == "ringing"
         book.wait(5)
         assert book.all(engine.Say) == []
         book(ACTIVE)
         book.expect(engine.Say(1, "Good morning."))
-        assert book.talk.phase == "live"
 
     def test_that_was_answered_already_speaks_at_once(self) -> None:
         book = self.ringing(recording="active")
