@@ -322,7 +322,8 @@ def _stages(turn: records.TurnEnded) -> RenderableType:
 
 
 def _print_summary(result: Result, out: Path, stereo: Path | None) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    # A pipe has no width: one line per fact. A terminal wraps at words.
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     report = result.report
     rows = [
         ("heard", " ".join(result.heard) or "nothing"),
@@ -337,8 +338,14 @@ def _print_summary(result: Result, out: Path, stereo: Path | None) -> None:
         good = "The caller's own voice came back."
     verdict = good if result.ok else result.failed
     console.print(Text(verdict, style="bold green" if result.ok else "bold red"))
+    if not sys.stdout.isatty():
+        for name, value in rows:
+            console.print(f"  {name:<8}{printable(value, 1000)}", markup=False)
+        return
+    grid = Table.grid(padding=(0, 1))
     for name, value in rows:
-        console.print(Text(f"  {name:<8}", style="dim") + Text(printable(value, 1000)))
+        grid.add_row(Text(f"  {name}", style="dim"), Text(printable(value, 1000)))
+    console.print(grid)
 
 
 def _latency_words(result: Result) -> str:
