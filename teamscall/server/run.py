@@ -96,14 +96,15 @@ async def serve(config: Config, *, on_ready: Callable[[Running], None] | None = 
     signals = (signal.SIGTERM, signal.SIGINT)
 
     def first(which: signal.Signals) -> None:
+        for number in signals:
+            loop.remove_signal_handler(number)
+            signal.signal(number, _exit_at_once)
+        # Said only now: whoever reads it may send the second one at once.
         log.info(
             "Draining: no new calls; a second signal exits at once",
             extra={"signal": which.name},
         )
         stop.set()
-        for number in signals:
-            loop.remove_signal_handler(number)
-            signal.signal(number, _exit_at_once)
 
     async with running(config) as bridge:
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C interrupts run()
