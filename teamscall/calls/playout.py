@@ -34,8 +34,8 @@ class Playout:
     ) -> None:
         self._call_id = call_id
         self._lead_s = lead_ms / 1000
-        # A stream is live: what comes late must not stay late.
-        self._pacer = Pacer(lead_ms, live=turn_taking == "none")
+        # Nothing is shed, not even of an echo after a burst: it must come back whole.
+        self._pacer = Pacer(lead_ms)
         self._resamplers: dict[int, tuple[int, Resampler]] = {}  # by turn: its rate, its state
         self._stream = -1
         self._seq = 0
