@@ -235,3 +235,23 @@ def test_the_voice_takes_no_notation_from_a_text() -> None:
     from teamscall.engines.offline.worker_voice import plain
 
     assert plain("a [[həˈloʊ]] b\0c\n") == "a [ [həˈloʊ]] b c "
+
+
+@pytest.mark.parametrize(
+    ("text", "compression", "likely", "suspected"),
+    [
+        (" Hello, what time is it?", 0.9, -0.2, False),
+        (" 5", 0.11, -1.05, True),
+        (" no no no no", 3.0, -0.1, True),
+        (" far too many words for the time " * 4, 1.2, -0.1, True),
+    ],
+)
+def test_a_decode_that_repeats_itself_is_not_trusted(
+    text: str, compression: float, likely: float, suspected: bool
+) -> None:
+    from types import SimpleNamespace
+
+    from teamscall.engines.offline.worker_ear import suspicious
+
+    segment = SimpleNamespace(text=text, compression_ratio=compression, avg_logprob=likely)
+    assert suspicious(segment, 2.0) == suspected

@@ -3,7 +3,7 @@
 Owns what is kept of the audio and when it is decoded. Refuses to know models and turn
 taking: where an utterance begins and ends is told by the call.
 
-The recogniser is not a streaming one and takes about 0.4 s whatever the length, so what
+The recogniser is not a streaming one and takes 0.2 to 0.5 s whatever the length, so what
 is said so far is decoded while the caller still talks: that shows partial transcripts, and
 when the last decode began after the last word, it already is the final one. A pause
 long enough to end an utterance is longer than a decode, so the answer usually begins
