@@ -15,6 +15,11 @@ _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 ELLIPSIS = "…"
 
 
+def kebab(name: str) -> str:
+    """``CallerSpoke`` -> ``caller-spoke``: a class name as the name of a JSON event."""
+    return "".join(f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
 def printable(text: str, limit: int = 200) -> str:
     """Return ``text`` as one safe line of at most ``limit`` characters.
 

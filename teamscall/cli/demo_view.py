@@ -32,7 +32,7 @@ from teamscall.emulator.sources import Pcm, Source, wav
 from teamscall.engines.offline.synthesise import synthesise
 from teamscall.errors import ExitCode, InputError
 from teamscall.server.run import Running
-from teamscall.text import printable
+from teamscall.text import kebab, printable
 from teamscall.wire.events import Dialect
 
 METER_FLOOR_DBFS = -60.0
@@ -160,7 +160,7 @@ class _JsonView(_View):
 
     def record(self, record: records.CallRecord) -> None:
         fields = msgspec.to_builtins(record)
-        self._put({"event": fields.pop("type").lower(), "side": "bridge", **fields})
+        self._put({"event": kebab(fields.pop("type")), "side": "bridge", **fields})
 
     def event(self, event: happenings.EmulatorEvent) -> None:
         if not isinstance(event, happenings.Levels):

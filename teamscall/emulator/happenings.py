@@ -10,12 +10,13 @@ from collections.abc import Callable
 
 import msgspec
 
+from teamscall.text import kebab
 from teamscall.wire.events import Dialect, RecordingStatus
 
 VERSION = 1
 
 
-class _Event(msgspec.Struct, frozen=True, tag_field="event", tag=lambda name: name.lower()):
+class _Event(msgspec.Struct, frozen=True, tag_field="event", tag=kebab):
     at_ms: int  # since the dial began
 
 

@@ -1,0 +1,30 @@
+"""Peer text is made printable."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from teamscall.text import kebab, printable
+
+
+@given(st.text(), st.integers(1, 50))
+def test_what_is_printable_has_no_control_and_is_capped(text: str, limit: int) -> None:
+    safe = printable(text, limit)
+    assert len(safe) <= limit
+    assert all(unicodedata.category(c)[0] != "C" for c in safe)
+    assert "\n" not in safe
+
+
+def test_a_terminal_is_not_obeyed() -> None:
+    assert printable("a\x1b[2Jb\r\nc\u202ed") == "a [2Jb c d"
+
+
+def test_long_text_ends_in_an_ellipsis() -> None:
+    assert printable("x" * 1_000_000, 10) == "x" * 9 + "…"
+
+
+def test_event_names_are_kebab_case() -> None:
+    assert [kebab(n) for n in ("CallerSpoke", "Heard")] == ["caller-spoke", "heard"]
