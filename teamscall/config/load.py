@@ -42,7 +42,7 @@ CONFIG_VARIABLE = "TEAMSCALL_CONFIG"
 FILE_NAME = "teamscall.toml"
 
 # TEAMSCALL_ variables that are not options.
-_NOT_OPTIONS = frozenset({CONFIG_VARIABLE})
+_NOT_OPTIONS = frozenset({CONFIG_VARIABLE, "TEAMSCALL_EMULATE_SECRET"})  # the emulator's own
 
 # Seen where the plugin's users already keep it; only when no other source is given.
 _FALLBACK_VARIABLES = {"streaming.openai_api_key": "OPENAI_API_KEY"}
