@@ -81,6 +81,11 @@ class Bookings:
             self._grants.pop(call_id, None)
         self._give_back_unless_booked(call_id)
 
+    def revoke(self, call_id: str) -> None:
+        """A later decision denied what was granted."""
+        if self._grants.pop(call_id, None) is not None:
+            self._give_back_unless_booked(call_id)
+
     def redeem(self, call_id: str) -> Grant | None:
         """Take the grant for a starting call. Its slot is the caller's to keep or give back."""
         grant = self._grants.pop(call_id, None)

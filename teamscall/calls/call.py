@@ -33,7 +33,7 @@ from teamscall.wire import events as wire
 
 log = logging.getLogger("teamscall.calls")
 
-_ENGINE_COMMANDS = (
+_ENGINE_COMMANDS = {
     engine.Hear,
     engine.BeginUtterance,
     engine.CommitUtterance,
@@ -42,8 +42,8 @@ _ENGINE_COMMANDS = (
     engine.PressDigit,
     engine.CancelAnswer,
     engine.TruncateAnswer,
-)
-_WIRE_MESSAGES = (wire.AudioOut, wire.Flush, wire.HangUp, wire.Express)
+}
+_WIRE_MESSAGES = {wire.AudioOut, wire.Flush, wire.HangUp, wire.Express}
 
 
 class Call:
@@ -158,19 +158,26 @@ class Call:
             return
         try:
             end = EndRequested("error", "bridge")
-            self._carry_out(self._conversation.on(end, self._clock.now()))
+            last = self._conversation.on(end, self._clock.now())
         except Exception as error:
             log.error("The call failed again", exc_info=error, extra={"callId": self.call_id})
+            last = []
+        for command in last:
+            try:
+                self._carry_out([command])
+            except Exception as error:  # what failed the call may fail again
+                log.error("The call failed again", exc_info=error, extra={"callId": self.call_id})
         if not self._over.is_set():
             self._finish(Finish("error", "bridge"))
 
     def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
-            if isinstance(command, _WIRE_MESSAGES):
+            kind = type(command)  # sets, because this is asked for every frame
+            if kind in _WIRE_MESSAGES:
                 if self._link is not None:
-                    self._link.send(command)
-            elif isinstance(command, _ENGINE_COMMANDS):
-                self._session.submit(command)
+                    self._link.send(command)  # type: ignore[arg-type]
+            elif kind in _ENGINE_COMMANDS:
+                self._session.submit(command)  # type: ignore[arg-type]
             elif isinstance(command, engine.Say):
                 self._say(command)
             elif isinstance(command, Finish):
@@ -256,10 +263,9 @@ class Call:
     async def _close_engine(self, serving: asyncio.Task[None]) -> None:
         """Ask it to close, then cancel what is left, then leave it: all of it bounded."""
         closing = self._tasks.spawn(self._session.close(), f"close {self.call_id}")
-        _, late = await asyncio.wait({serving, closing}, timeout=ENGINE_CLOSE_S)
-        for task in late:
+        await asyncio.wait({closing}, timeout=ENGINE_CLOSE_S)
+        for task in (closing, serving):
             task.cancel()
-        if late:
-            _, late = await asyncio.wait(late, timeout=ENGINE_CANCEL_S)
+        _, late = await asyncio.wait({closing, serving}, timeout=ENGINE_CANCEL_S)
         if late:
             log.error("The engine's session does not end", extra={"callId": self.call_id})

@@ -83,6 +83,8 @@ class CSharpLine:
                 until = desk.clock.now() + desk.config.bridge.auth_grant_ms / 1000
                 granted = Grant(event.caller, until) if decision.authorized else None
                 desk.bookings.decided(call_id, granted)
+            elif not decision.authorized:
+                desk.bookings.revoke(call_id)
             link.send(
                 wire.AuthAnswer(
                     call_id=call_id,

@@ -24,7 +24,8 @@ class TestTheRecordingGate:
         book.speak(0.5)
         book.quiet(1)
         book(wire.VideoIn(CALL, "camera", 0, 1, 1, "image/jpeg", b"x"))
-        assert not book.all(engine.Hear) and not book.all(engine.BeginUtterance)
+        assert not book.all(engine.Hear)
+        assert not book.all(engine.BeginUtterance)
         assert book.talk.counters.gated_in == 76
         assert book.last(records.GateChanged).open is False
 
@@ -54,7 +55,8 @@ class TestTheRecordingGate:
         book(engine.Transcript(1, "secret", True))
         book(ACTIVE)
         book(engine.Transcript(1, "secret", False), engine.Transcript(1, "secret", True))
-        assert not book.all(records.Heard) and not book.all(engine.Respond)
+        assert not book.all(records.Heard)
+        assert not book.all(engine.Respond)
         book.ask("now")
         assert book.last(engine.Respond).text == "now"
 
