@@ -236,7 +236,10 @@ class Call:
     # --- the engine's session -----------------------------------------------------------
 
     async def run(self) -> None:
-        """Serve the engine's session until the call is over. Raises only cancellation."""
+        """Serve the engine's session until the call is over. Raises only cancellation.
+
+        No TaskGroup: its exit waits for a session that swallows its cancellation, for good.
+        """
         serving = self._tasks.spawn(self._serve_engine(), f"engine {self.call_id}")
         try:
             await self._over.wait()
