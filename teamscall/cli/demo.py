@@ -46,6 +46,9 @@ def demo(
     stereo: Annotated[
         Path | None, typer.Option(help="Also write the call: caller left, bot right.")
     ] = None,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for a first answer.")
+    ] = 30.0,
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", help="TOML file. Default: none, whatever lies around."),
@@ -81,6 +84,7 @@ def demo(
             engine=engine.value if engine else None,
             out=out,
             stereo=stereo,
+            patience=patience,
             config=config,
             pairs=set_ or [],
             json_lines=json_,

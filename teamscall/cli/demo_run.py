@@ -30,8 +30,6 @@ from teamscall.wire.events import Caller, Dialect
 QUESTION = "Hello. What can you do, and what time is it?"
 # The caller waits this long after the bot's last word before hanging up.
 SILENCE_S = 1.5
-# A machine under load may take this long to a first answer; then the demo has failed.
-PATIENCE_S = 30.0
 # Understood: at least this share of the words that were spoken were heard.
 UNDERSTOOD = 0.7
 
@@ -74,11 +72,13 @@ class Demo:
         on_record: Callable[[records.CallRecord], None],
         on_event: Callable[[EmulatorEvent], None],
         play: Callable[[bytes], None] | None = None,
+        patience_s: float,
         duration_s: float | None = None,
     ) -> Result:
         """Start the bridge, place the call, wait for its end, stop the bridge.
 
-        ``duration_s``: hang up after this long; else when the answer has been heard.
+        ``patience_s``: how long a first answer may take. ``duration_s``: hang up after this
+        long; else when the answer has been heard.
 
         Raises:
             TeamscallError: the bridge could not start, or the call not be dialled.
@@ -95,7 +95,7 @@ class Demo:
                 ),
                 caller=CALLER,
                 silence_s=None if duration_s else SILENCE_S,
-                patience_s=PATIENCE_S,
+                patience_s=patience_s,
                 duration_s=duration_s,
             )
             report = await run_call(

@@ -56,6 +56,7 @@ async def play_demo(
     engine: str | None,
     out: Path,
     stereo: Path | None,
+    patience: float,
     config: Path | None,
     pairs: Sequence[str],
     json_lines: bool,
@@ -92,6 +93,7 @@ async def play_demo(
             on_record=view.record,
             on_event=view.event,
             play=play,
+            patience_s=patience,
             duration_s=MIC_SECONDS if mic else None,
         )
     write_wav(out, demo.tracks.reply)
