@@ -30,7 +30,7 @@ def plain(text: str) -> str:
 def load(voice: str, threads: int) -> tuple[Answer, str]:
     weights.require("piper", "onnxruntime")
     path = weights.voice_model(voice)
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
     from piper import PiperConfig, PiperVoice, SynthesisConfig
 
     options = onnxruntime.SessionOptions()
