@@ -196,7 +196,7 @@ class Conversation:
             and self.settings.barge_in
             and self._listening.voiced_ms >= self.settings.barge_in_min_speech_ms
         ):
-            self._speaking.barge_in(onset, now)
+            self._speaking.barge_in(onset, self._listening.detected_at, now)
 
     def _on_speech(self, speech: SpeechBegan | SpeechEnded, now: float) -> None:
         if isinstance(speech, SpeechBegan):
@@ -220,7 +220,7 @@ class Conversation:
             return
         self._speaking.hold(now)
         if self.settings.barge_in:
-            self._speaking.barge_in(now, now)
+            self._speaking.barge_in(now, now, now)
 
     def _await_transcript(self, utterance: int, last_voiced: float, now: float) -> None:
         deadline = now + limits.TRANSCRIPT_DEADLINE_S

@@ -51,6 +51,7 @@ class Listening:
         self._filled_at: float | None = None
         self._onset: float | None = None
         self._over_rate = 0
+        self.detected_at = -math.inf  # when the latest speech was known to be speech
         self.utterance = 0
 
     # --- frames -----------------------------------------------------------
@@ -89,6 +90,7 @@ class Listening:
         if isinstance(found, vad.SpeechStarted):
             self.utterance += 1
             self._onset = self._moment(found.onset_ms, now)
+            self.detected_at = now
             return SpeechBegan(self.utterance, self._onset)
         self._onset = None
         return SpeechEnded(self.utterance, self._moment(found.last_voiced_ms, now))

@@ -100,15 +100,22 @@ class Speaking:
         self.playout.release(now)
         self._held_until = FAR_FUTURE
 
-    def barge_in(self, onset: float, now: float) -> None:
-        """Interrupt what the far side is playing, if it may be interrupted."""
+    def barge_in(self, onset: float, detected: float, now: float) -> None:
+        """The caller speaks, since ``onset``: interrupt what the far side is playing.
+
+        Unless it may not be interrupted, or was begun over speech that had been
+        ``detected`` by then: that was meant (a say, an answer that waited too long).
+        """
         speaking = self.playout.speaking(now)
         if speaking is None:
             return
         turn = self._turns.get(speaking)
-        if turn is None or turn.interruptible:
-            self.interrupt("caller", onset, now)
-            self.hold(now)
+        if turn is not None:
+            over_speech = turn.first_frame is not None and turn.first_frame > detected
+            if over_speech or not turn.interruptible:
+                return
+        self.interrupt("caller", onset, now)
+        self.hold(now)
 
     def interrupt(
         self, by: Literal["caller", "say", "operator", "gate"], onset: float, now: float

@@ -213,6 +213,25 @@ class TestBargeIn:
         book.wait(3)
         assert len(book.all(wire.AudioOut)) == sent
 
+    def test_works_though_both_began_at_the_same_time(self) -> None:
+        book = Playbook()
+        book.quiet(0.5)
+        turn = book.ask()
+        book.speak(0.08)
+        assert book.all(engine.BeginUtterance) == [engine.BeginUtterance(1)]
+        book.answer(turn, ms=4000)
+        book.hear(VOICE[4:14])
+        assert book.last(records.Interrupted).turn == turn
+
+    def test_does_not_hit_what_is_said_over_the_caller_on_purpose(self) -> None:
+        book = Playbook(dialect="standin")
+        book.speak(0.5)
+        book(wire.SayRequested(CALL, "One minute left."))
+        book.answer(1, "One minute left.", ms=600)
+        book.speak(0.7)
+        assert book.last(records.TurnEnded).status == "completed"
+        assert len(book.all(wire.AudioOut)) == 30
+
     def test_can_be_switched_off(self) -> None:
         book = self.interrupted(barge_in=False)
         assert book.all(wire.Flush) == []
@@ -292,7 +311,8 @@ class TestTheCallerGoesOn:
         book.speak(HOLD_LIMIT_S - 2)
         assert book.all(wire.AudioOut) == []
         book.speak(3)
-        assert book.all(wire.AudioOut)
+        assert len(book.all(wire.AudioOut)) == 25  # all of it: it is not interrupted at once
+        assert book.last(records.TurnEnded).status == "completed"
 
     def test_silently_because_the_gateway_stops_sending(self) -> None:
         book = Playbook()
