@@ -81,6 +81,7 @@ def _offline(config: Config) -> Engine:
         language=config.offline.language,
         beam_size=config.offline.beam_size,
         threads=config.offline.threads,
+        speed=config.tts.speed,
         deadlines=Deadlines(first_thought=config.response_timeout_ms / 1000),
     )
 

@@ -29,8 +29,8 @@ from teamscall.engines.base import (
 )
 from teamscall.engines.minds.builtin import ABILITIES, BuiltinMind
 from teamscall.engines.offline import weights
-from teamscall.engines.offline.engine import OfflineEngine, ear_worker
-from teamscall.engines.offline.frames import Transcribe
+from teamscall.engines.offline.engine import OfflineEngine, ear_worker, voice_worker
+from teamscall.engines.offline.frames import Spoken, Synthesise, Transcribe
 from teamscall.engines.offline.synthesise import synthesise
 from teamscall.engines.offline.worker import Worker
 from teamscall.errors import EngineError, MissingPackageError
@@ -255,3 +255,22 @@ def test_a_decode_that_repeats_itself_is_not_trusted(
 
     segment = SimpleNamespace(text=text, compression_ratio=compression, avg_logprob=likely)
     assert suspicious(segment, 2.0) == suspected
+
+
+@pytest.mark.offline
+@pytest.mark.skipif(bool(_absent), reason=f"the offline extra is not installed: {_absent}")
+def test_the_voice_speaks_as_fast_as_it_is_told() -> None:
+    async def length(speed: float) -> int:
+        worker = voice_worker(speed=speed)
+        await worker.start()
+        try:
+            replies = worker.submit(Synthesise(0, SENTENCES[0])).replies()
+            return sum([len(r.pcm) async for r in replies if isinstance(r, Spoken)])
+        finally:
+            await worker.stop()
+
+    async def both() -> tuple[int, int]:
+        return await length(1.0), await length(2.0)
+
+    normal, fast = asyncio.run(both())
+    assert 0.35 < fast / normal < 0.65

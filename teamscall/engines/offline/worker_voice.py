@@ -1,7 +1,7 @@
 """The worker process that speaks: a Piper voice.
 
-``python -m teamscall.engines.offline.worker_voice VOICE THREADS``; an empty VOICE is the
-packaged, verified one. The synthesis engine is GPL-3.0-or-later: it is imported here, in
+``python -m teamscall.engines.offline.worker_voice VOICE THREADS SPEED``; an empty VOICE is
+the packaged, verified one, a SPEED of 1 is the voice's own. The synthesis engine is GPL-3.0-or-later: it is imported here, in
 its own process, and nowhere else.
 """
 
@@ -27,7 +27,7 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def load(voice: str, threads: int) -> tuple[Answer, str]:
+def load(voice: str, threads: int, speed: float) -> tuple[Answer, str]:
     weights.require("piper", "onnxruntime")
     path = weights.voice_model(voice)
     import onnxruntime
@@ -46,7 +46,7 @@ def load(voice: str, threads: int) -> tuple[Answer, str]:
         ),
         config=settings,
     )
-    style = SynthesisConfig(volume=VOLUME)
+    style = SynthesisConfig(volume=VOLUME, length_scale=settings.length_scale / speed)
 
     def answer(request: Request) -> Iterator[Spoken | Finished]:
         if isinstance(request, Synthesise):
@@ -62,5 +62,5 @@ def load(voice: str, threads: int) -> tuple[Answer, str]:
 
 
 if __name__ == "__main__":
-    _voice, _threads = sys.argv[1:3]
-    sys.exit(serve(lambda: load(_voice, int(_threads))))
+    _voice, _threads, _speed = sys.argv[1:4]
+    sys.exit(serve(lambda: load(_voice, int(_threads), float(_speed))))
