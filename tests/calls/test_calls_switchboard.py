@@ -310,8 +310,8 @@ class TestNothingIsLeft:
                 assert site.free == 5
                 await site.until(lambda: len(asyncio.all_tasks()) == baseline)
                 assert len(site.board._lines) == 1
+                await site.until(lambda: len(site.board._desk.tasks) == 0)
                 assert len(site.board._desk.bookings) == 0
-                assert len(site.board._desk.tasks) == 0
 
         asyncio.run(run())
 
