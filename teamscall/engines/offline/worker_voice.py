@@ -1,8 +1,8 @@
 """The worker process that speaks: a Piper voice.
 
 ``python -m teamscall.engines.offline.worker_voice VOICE THREADS SPEED``; an empty VOICE is
-the packaged, verified one, a SPEED of 1 is the voice's own. The synthesis engine is GPL-3.0-or-later: it is imported here, in
-its own process, and nowhere else.
+the packaged, verified one, a SPEED of 1 is the voice's own. The synthesis engine is
+GPL-3.0-or-later: it is imported here, in its own process, and nowhere else.
 """
 
 from __future__ import annotations
