@@ -68,7 +68,7 @@ class Deciding:
 
     def by_rules(self, request: PolicyRequest, gate: Gate) -> Decision:
         """The decision without the hook; tells nobody."""
-        decision = self._policy.rules_decide(request.caller)
+        decision = self._policy.rules_decide(request.caller, request.dialect)
         return (gate() or decision) if decision.authorized else decision
 
     async def _ask_hook(self, request: PolicyRequest, address: str, gate: Gate, then: Then) -> None:
