@@ -17,7 +17,6 @@ import collections
 from teamscall.audio.pacer import Pacer, Played
 from teamscall.audio.resample import Resampler
 from teamscall.calls.settings import RESEND_FRAMES
-from teamscall.engines import base as engine
 from teamscall.wire.events import FRAME_MS, SAMPLE_RATE, AudioOut, Dialect
 
 FRAME_S = FRAME_MS / 1000
@@ -29,9 +28,7 @@ Sent = tuple[int, AudioOut]  # the turn that a frame belongs to, and the frame
 class Playout:
     """See the module. A turn number below zero is the engine's own stream (echo)."""
 
-    def __init__(
-        self, call_id: str, dialect: Dialect, lead_ms: int, turn_taking: engine.TurnTaking
-    ) -> None:
+    def __init__(self, call_id: str, dialect: Dialect, lead_ms: int) -> None:
         self._call_id = call_id
         self._lead_s = lead_ms / 1000
         # Nothing is shed, not even of an echo after a burst: it must come back whole.

@@ -43,7 +43,7 @@ class Speaking:
     """
 
     def __init__(self, setup: Setup, settings: CallSettings, orders: Orders) -> None:
-        self.playout = Playout(setup.call_id, setup.dialect, setup.lead_ms, setup.turn_taking)
+        self.playout = Playout(setup.call_id, setup.dialect, setup.lead_ms)
         self.count = self.interruptions = 0
         self._call_id = setup.call_id
         self._streams = setup.turn_taking == "none"

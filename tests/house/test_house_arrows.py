@@ -86,6 +86,7 @@ def test_the_pure_rooms_know_no_io_and_no_clock(room: str) -> None:
 
 
 def test_the_conversation_is_pure() -> None:
-    for name in ("conversation", "listening", "turns", "registry", "records"):
+    pure = ("conversation", "speaking", "playout", "orders", "listening", "turns", "events")
+    for name in (*pure, "bookings", "registry", "records"):
         found = {i.split(".")[0] for i in imports(PACKAGE / "calls" / f"{name}.py")}
         assert not found & OUTSIDE_PURE, name
