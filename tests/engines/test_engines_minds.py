@@ -43,6 +43,7 @@ async def answered(mind: Mind, question: Question) -> list[Thought]:
         ("What's the date today?", ["Today is Monday, March 2, 2026."]),
         ("Who are you?", ["built-in responder", "not a language model"]),
         ("Are you a robot?", ["built-in responder"]),
+        ("Tell me what you can do.", ["I can repeat what you say"]),
         ("Thank you very much.", ["You are welcome."]),
         ("My laptop is broken", ["I heard you say: My laptop is broken."]),
         ("Good morning, my laptop is broken.", ["Hello Ada!", "I heard you say: Good morning"]),

@@ -54,7 +54,8 @@ _GOODBYE = re.compile(r"\b(?:good ?bye|bye(?: bye)?|hang up|end the call|see you
 _TIME = re.compile(r"\b(?:what time|the time|what's the time|time is it|o'?clock)\b")
 _DATE = re.compile(r"\b(?:what day|which day|the date|what date|today's date|day is it)\b")
 _ABILITIES = re.compile(
-    r"\b(?:what (?:can|could) you do|what do you do|can you help|help me|help)\b"
+    r"\b(?:what (?:can|could) you do|what you (?:can|could) do|what do you do|"
+    r"can you help|help me|help)\b"
 )
 _IDENTITY = re.compile(
     r"\b(?:who are you|what are you|your name|"
