@@ -108,10 +108,11 @@ def _mind(config: Config) -> tuple[Callable[[CallBrief], Mind], str]:
                 problems=("response.model: empty",),
                 hint="Set response.model to a model that this endpoint serves.",
             )
-        from teamscall.engines.minds.chat import ChatMind
+        from teamscall.engines.minds import chat
 
+        chat.load()
         return (
-            lambda call: ChatMind(
+            lambda call: chat.ChatMind(
                 base_url=response.base_url,
                 api_key=response.api_key.reveal(),
                 model=model,

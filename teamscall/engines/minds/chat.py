@@ -24,6 +24,14 @@ DEFAULT_PROMPT = (
 NO_KEY = "none"
 
 
+def load() -> None:
+    """Import the SDK with all that a first request needs: half a second that no call waits for."""
+    import openai
+
+    # Its resources are imported when they are first looked up.
+    _ = openai.AsyncOpenAI(api_key=NO_KEY).chat.completions
+
+
 class ChatMind:
     """One call's conversation with a chat endpoint.
 
