@@ -24,8 +24,9 @@ ARROWS: dict[str, set[str]] = {
     "calls": COMMON | {"config", "audio", "wire.events", "engines.base", "policy"},
     "server": COMMON | {"config", "wire", "calls", "engines", "policy", "journal"},
     "emulator": COMMON | {"audio", "wire"},
+    "testing": COMMON | {"audio", "engines.offline"},
     "cli": COMMON
-    | {"config", "wire", "audio", "calls", "engines", "emulator", "server", "journal"},
+    | {"config", "wire", "audio", "calls", "engines", "emulator", "server", "journal", "testing"},
 }
 OUTSIDE_PURE = {"asyncio", "socket", "logging", "time", "threading", "subprocess", "websockets"}
 
