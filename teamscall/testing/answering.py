@@ -24,17 +24,25 @@ StopReason = Literal["turn_detected", "client_cancelled"]
 
 # What a client says when it uses a session as a voice.
 _READ_ALOUD = re.compile(
-    r"^\s*(?:read|say|speak|repeat)\b[^:]*\b(?:aloud|word for word|verbatim|exactly)\b[^:]*:\s*",
+    r"\b(?:read|say|speak|repeat)\b[^:]*\b(?:aloud|word for word|verbatim|exactly)\b[^:]*(:\s*)?",
     re.IGNORECASE,
 )
+MAX_WORDS = 4_096  # of one answer: the real ones have as many tokens
 # Reworded as real sessions do now and then.
 _REWORDING = "Sure! "
 
 
 def read_aloud(instructions: str) -> str | None:
-    """The text that these instructions want read out; None when they want something else."""
-    match = _READ_ALOUD.match(instructions)
-    return instructions[match.end() :].strip().strip('"“”') if match else None
+    """The text that these instructions want read out; None when they want something else.
+
+    "" when they want something read that they do not hold: then it is in the input.
+    """
+    match = _READ_ALOUD.search(instructions)
+    if match is None:
+        return None
+    text = instructions[match.end() :].strip() if match[1] else ""
+    quoted = len(text) > 1 and (text[0], text[-1]) in (('"', '"'), ("“", "”"))
+    return text[1:-1] if quoted else text
 
 
 class Response:
@@ -79,7 +87,7 @@ class Response:
         self.previous_item_id: str | None = None
         self.item = self._new_item()
         self.audio_ms = 0.0  # how much was sent
-        self.running = True
+        self._ended = False
 
     def stop(self, reason: StopReason) -> None:
         """Say nothing more."""
@@ -91,6 +99,11 @@ class Response:
     def stopped(self) -> bool:
         return self._reason is not None
 
+    @property
+    def running(self) -> bool:
+        """Whether it goes on: neither done nor told to stop."""
+        return not self._ended and not self.stopped
+
     def truncate(self, end_ms: int) -> None:
         """Its audio was heard no further than this: the model knows no more of it."""
         self.audio_ms = end_ms
@@ -101,10 +114,13 @@ class Response:
         try:
             await self._give(conversation)
         finally:
-            self.running = False
+            self._ended = True
 
     async def _give(self, conversation: Conversation) -> None:
         await self._send("response.created", response=self._shown("in_progress"))
+        limits = {"limit": 20_000, "remaining": 19_000, "reset_seconds": 0.5}
+        rate_limits = [{"name": name, **limits} for name in ("requests", "tokens")]
+        await self._send("rate_limits.updated", rate_limits=rate_limits)
         await self._pause(self._wait_s)
         failure = self._failure
         if not self.stopped:
@@ -157,7 +173,7 @@ class Response:
         part: Json = {"type": "audio", "transcript": ""} if audio else {"type": "text", "text": ""}
         await self._send("response.content_part.added", **place, part=part)
         empty = isinstance(self._failure, Empty)
-        text = "" if empty else self._answer.say
+        text = "" if empty else "".join(tokens(self._answer.say)[:MAX_WORDS])
         whole = await (self._speak(text, place) if audio else self._write(text, place))
         said = "".join(self._said)
         content = self.item["content"][0]
@@ -262,7 +278,7 @@ class Response:
                 "audio_tokens": int(self.audio_ms / 50),
             },
         }
-        self.running = False
+        self._ended = True
         await self._send("response.done", response=response)
 
     def _shown(self, status: str, details: Json | None = None) -> Json:

@@ -71,14 +71,16 @@ REALTIME_VOICES = (
 SPEECH_VOICES = (*REALTIME_VOICES, "fable", "onyx", "nova")
 
 
-def find(name: str, purpose: Purpose, *, today: str = "", more: tuple[str, ...] = ()) -> str:
+def find(
+    name: str, purpose: Purpose, *, today: date | None = None, more: tuple[str, ...] = ()
+) -> str:
     """Why this model cannot be used for ``purpose``: "" (it can), ``gone`` or ``purpose``."""
     if name in more:
         return ""
     model = MODELS.get(name)
     if model is None:
         return "gone"
-    if today and model.shutdown and date.fromisoformat(today) >= date.fromisoformat(model.shutdown):
+    if today and model.shutdown and today >= date.fromisoformat(model.shutdown):
         return "gone"
     return "" if model.purpose == purpose else "purpose"
 

@@ -6,18 +6,17 @@ Owns bytes on sockets. Refuses to know paths and what a body means.
 from __future__ import annotations
 
 import asyncio
-import base64
 import http
 import json
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Iterable
 from typing import cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import h11
 from websockets.datastructures import Headers
-from websockets.frames import Frame, Opcode
+from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request as UpgradeRequest
 from websockets.http11 import Response as UpgradeResponse
 from websockets.protocol import OPEN
@@ -162,7 +161,7 @@ class Socket:
             for event in self._protocol.events_received():
                 frame = cast(Frame, event)
                 if frame.opcode is Opcode.CLOSE:
-                    self.visit.close_code = self._protocol.close_code
+                    self.visit.close_code = Close.parse(frame.data).code
                 elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                     if frame.opcode is not Opcode.CONT:
                         opcode = frame.opcode
@@ -172,10 +171,15 @@ class Socket:
                         parts.clear()
                         yield data.decode(errors="replace") if opcode is Opcode.TEXT else data
             await self.flush()
-            data = await self._reader.read(READ_BYTES)
+            try:
+                data = await self._reader.read(READ_BYTES)
+            except ConnectionError:
+                data = b""
             if not data:
                 self._protocol.receive_eof()
                 await self.flush()
+                self.visit.hung_up = self.visit.close_code is None
+                self.visit.ended_at = self._clock.now()
                 return
             self._protocol.receive_data(data)
 
@@ -186,9 +190,9 @@ class Socket:
         event: Json = {"type": type_, "event_id": f"event_{uuid.uuid4().hex[:21]}", **fields}
         audio = event.get("delta") if type_ == "response.output_audio.delta" else None
         shown = {**event, "delta": ""} if audio else event
-        size = len(base64.b64decode(audio)) if audio else 0
+        size = len(audio) * 3 // 4 if audio else 0
         self.visit.sent.append(Event(self._clock.now(), type_, shown, size))
-        self._protocol.send_text(json.dumps(event, ensure_ascii=False).encode())
+        self._protocol.send_text(json.dumps(event).encode())
         await self.flush()
 
     async def close(self, code: int, reason: str = "") -> None:
@@ -209,7 +213,10 @@ class Socket:
                 self._writer.write(data)
             elif self._writer.can_write_eof():
                 self._writer.write_eof()
-        await self._writer.drain()
+        try:
+            await self._writer.drain()
+        except ConnectionError:
+            return  # the reader ends with it too
 
 
 class Connection:
@@ -242,7 +249,8 @@ class Connection:
             return self._upgrade(head)
         self._conn.receive_data(head)
         request = self._conn.next_event()
-        assert isinstance(request, h11.Request)
+        if not isinstance(request, h11.Request):
+            return None
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in request.headers}
         visit = self._visit(request.method.decode(), request.target.decode("latin-1"), headers)
         return Request(self._reader, self._writer, self._conn, visit, self._clock)
@@ -280,12 +288,12 @@ class Connection:
         return UpgradeAsked(self._reader, self._writer, protocol, asked, visit, self._clock)
 
     def _visit(self, method: str, target: str, headers: dict[str, str]) -> Visit:
-        url = urlsplit(target)
+        path, _, query = target.partition("?")
         return Visit(
             self._clock.now(),
             method,
-            url.path,
-            dict(parse_qsl(url.query, keep_blank_values=True)),
+            path,
+            dict(parse_qsl(query, keep_blank_values=True)),
             headers,
             request_id=f"req_{uuid.uuid4().hex}",
         )

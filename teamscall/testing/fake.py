@@ -184,6 +184,9 @@ class FakeOpenAI:
                     break
         except (Gone, ConnectionError, h11.RemoteProtocolError) as error:
             _log.debug("A connection ended", extra={"reason": type(error).__name__})
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
         finally:
             writer.close()
 
@@ -307,7 +310,7 @@ def _path(path: str) -> str:
 def _json(data: bytes) -> Json:
     try:
         body = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise Wrong("We could not parse the JSON body of your request.")

@@ -21,8 +21,8 @@ from teamscall.testing.answering import Response, StopReason, read_aloud, reword
 from teamscall.testing.cloud import Cloud, new_id
 from teamscall.testing.configuration import Kind, initial, updated
 from teamscall.testing.conversation import Conversation
-from teamscall.testing.door import Socket
-from teamscall.testing.failures import Drop, Failure, Stall
+from teamscall.testing.door import Socket, refusal
+from teamscall.testing.failures import Drop, Failure, Refuse, Report, Stall
 from teamscall.testing.hearing import MIN_COMMIT_MS, InputBuffer, Started
 from teamscall.testing.settings import Answer, choose
 from teamscall.testing.strict import Wrong
@@ -98,6 +98,7 @@ class Session:
 
     async def _serve(self) -> None:
         await self._socket.send("session.created", session=self._session)
+        self._socket.muted = isinstance(self._failure, Stall)
         if isinstance(self._failure, Drop):
             await self._socket.close(self._failure.code, self._failure.reason)
         async for message in self._socket.messages():
@@ -112,7 +113,7 @@ class Session:
     async def _take(self, message: str | bytes) -> None:
         try:
             event = json.loads(message)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Wrong("We could not parse the JSON of this event.", code="invalid_json") from None
         now = self._cloud.clock.now()
         type_ = event.get("type") if isinstance(event, dict) else None
@@ -156,9 +157,9 @@ class Session:
         )
         if self._input["turn_detection"] != before:
             self._buffer.detect(self._input["turn_detection"])
+        muted, self._socket.muted = self._socket.muted, False
         await self._socket.send("session.updated", session=self._session)
-        if isinstance(self._failure, Stall):
-            self._socket.muted = True
+        self._socket.muted = muted
 
     # --- hearing --------------------------------------------------------------------------
 
@@ -304,15 +305,15 @@ class Session:
                 code="conversation_already_has_active_response",
             )
         settings = self._cloud.settings
-        text = read_aloud(wanted.get("instructions", ""))
-        if text is not None:
-            answer = Answer(say=reworded(text, settings.reword))
-        else:
+        text = self._to_read(wanted)
+        if text is None:
             answer = self._choose(wanted)
+        else:
+            answer = Answer(say=reworded(text, settings.reword))
         output = self._session["audio"]["output"] | wanted.get("audio", {}).get("output", {})
         modality = (wanted.get("output_modalities") or self._session["output_modalities"])[0]
         reading = text is not None and not in_band
-        failure = self._cloud.plan.take("speak" if reading else "session", "answer")
+        failure = self._failure_of(reading)
         wait_ms = settings.speak_first_byte_ms + (0 if reading else settings.think_ms)
         response = Response(
             self._cloud,
@@ -337,11 +338,26 @@ class Session:
         self._answers[response.item["id"]] = response
         self._spawn(response.run(self._conversation))
 
+    def _to_read(self, wanted: Json) -> str | None:
+        """The text that this response is to read out, if it is."""
+        default = self._session["instructions"] if wanted.get("input") else ""
+        text = read_aloud(wanted.get("instructions", default))
+        return self._conversation.question(wanted.get("input"))[0] if text == "" else text
+
+    def _failure_of(self, reading: bool) -> Failure | None:
+        if not reading:
+            return self._cloud.plan.take("session", "answer")
+        failure = self._cloud.plan.take("speak")
+        if not isinstance(failure, Refuse):
+            return failure
+        wrong = refusal(failure)
+        return Report(code=wrong.code or wrong.type, message=wrong.message)
+
     def _choose(self, wanted: Json) -> Answer:
         heard, result = self._conversation.question(wanted.get("input"))
         answer = choose(self._cloud.settings.script, heard, result)
         tools: list[Json] = wanted["tools"] if "tools" in wanted else self._session["tools"]
-        if answer.tool and answer.tool not in {tool.get("name") for tool in tools}:
+        if answer.tool and answer.tool not in [tool.get("name") for tool in tools]:
             return Answer(say=f"I would call {answer.tool}, but was not given it.")
         return answer
 
@@ -359,7 +375,7 @@ def _event_id(message: str) -> str | None:
     """The client's own id of a refused event, when it can be read."""
     try:
         event = json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     found = event.get("event_id") if isinstance(event, dict) else None
     return found if isinstance(found, str) else None

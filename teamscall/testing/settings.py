@@ -5,6 +5,7 @@ Data only; :mod:`teamscall.testing.failures` holds what goes wrong on demand.
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         chunk_bytes: of the speech endpoint; odd ones split samples.
         delta_ms: of audio in one realtime delta.
         session_s: how long a realtime session may last.
-        today: ISO date; models whose shutdown date is not after it are gone.
+        today: models whose shutdown date is not after it are gone.
         models: more model names, taken for every purpose.
         silence_transcript: what is "heard" where nobody spoke.
         reword: a read-aloud session adds words of its own, as real ones do at times.
@@ -76,7 +77,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     chunk_bytes: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 4_800
     delta_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 100
     session_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 3_600
-    today: str = ""
+    today: date | None = None
     models: tuple[str, ...] = ()
     silence_transcript: str = ""
     reword: bool = False

@@ -305,7 +305,14 @@ SPEECH = record(
     "voice",
 )
 
-_parts = any_of(array(tagged({"text": free, "image_url": free, "input_audio": free})), string())
+_PART = tagged(
+    {
+        "text": record({"type": anything, "text": string()}, "text"),
+        "image_url": free,
+        "input_audio": free,
+    }
+)
+_parts = any_of(array(_PART), string())
 _TOOL_CALL = record(
     {
         "id": _short,

@@ -201,10 +201,15 @@ def _answer_to(cloud: Cloud, messages: list[Json], tools: list[Json]) -> Answer:
         elif message.get("type") == "function_call_output":
             result = text_of(message.get("output"))
     answer = choose(cloud.settings.script, heard, result)
-    names = {tool.get("name") or tool.get("function", {}).get("name") for tool in tools}
+    names = [_tool_name(tool) for tool in tools]
     if answer.tool and answer.tool not in names:
         return Answer(say=f"I would call {answer.tool}, but was not given it.")
     return answer
+
+
+def _tool_name(tool: Json) -> object:
+    function = tool.get("function")  # chat completions have it one level down
+    return function.get("name") if isinstance(function, dict) else tool.get("name")
 
 
 def text_of(content: object) -> str:
@@ -212,8 +217,8 @@ def text_of(content: object) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        parts = (part.get("text") or part.get("transcript") or "" for part in content)
-        return " ".join(part for part in parts if part)
+        texts = (part.get("text") for part in content if isinstance(part, dict))
+        return " ".join(text for text in texts if isinstance(text, str))
     return ""
 
 

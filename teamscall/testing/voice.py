@@ -52,7 +52,7 @@ def tone_speech(text: str, *, word_ms: int, pause_ms: int, rate: int = RATE) -> 
     pause = bytes(2 * (rate * pause_ms // 1000))
     out = bytearray()
     for word in text.split():
-        pitch = _PITCHES_HZ[sum(word.encode()) % len(_PITCHES_HZ)]
+        pitch = _PITCHES_HZ[sum(map(ord, word)) % len(_PITCHES_HZ)]
         wave = np.zeros(n_word)
         for index, strength in enumerate(_HARMONICS, 1):
             wave += strength * np.sin(2 * np.pi * pitch * index * time)
