@@ -1,11 +1,12 @@
 """The configuration: one frozen tree that can explain where each value came from.
 
 Owns every key's name, default, range and one-line meaning (``tree``), the way from TOML,
-environment and flags to that tree (``load``), what makes no sense together (``checks``)
-and the type that hides secrets (``secret``). Refuses to know what the values are for.
+environment and flags to that tree (``load``), what makes no sense together (``checks``),
+the table of OpenAI's models (``models``) and the type that hides secrets (``secret``).
+Refuses to know what the values are for.
 """
 
-from teamscall.config.checks import AVAILABLE_ENGINES, resolved_engine
+from teamscall.config.checks import openai_key, resolved_engine
 from teamscall.config.load import Loaded, default_paths, load_config
 from teamscall.config.options import Option, iter_options
 from teamscall.config.secret import Secret, encode_hook
@@ -19,6 +20,7 @@ from teamscall.config.tree import (
     JournalFile,
     Log,
     Offline,
+    OpenAI,
     Outbound,
     Recording,
     Response,
@@ -31,7 +33,6 @@ from teamscall.config.tree import (
 )
 
 __all__ = [
-    "AVAILABLE_ENGINES",
     "Authorization",
     "BargeIn",
     "Bridge",
@@ -42,6 +43,7 @@ __all__ = [
     "Loaded",
     "Log",
     "Offline",
+    "OpenAI",
     "Option",
     "Outbound",
     "Recording",
@@ -57,5 +59,6 @@ __all__ = [
     "encode_hook",
     "iter_options",
     "load_config",
+    "openai_key",
     "resolved_engine",
 ]

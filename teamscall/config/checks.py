@@ -7,6 +7,7 @@ meant). Looks at files only to see that they are there.
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import os
 import shutil
@@ -16,11 +17,9 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from teamscall.config import models
 from teamscall.config.secret import Secret
 from teamscall.config.tree import Config, Engine
-
-# What `engine` may select in this release.
-AVAILABLE_ENGINES: tuple[Engine, ...] = ("auto", "offline", "echo", "scripted")
 
 # The C# gateway and the plugin both ask for 32 characters.
 MIN_BRIDGE_SECRET = 32
@@ -49,25 +48,34 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def resolved_engine(config: Config) -> Engine:
-    """The engine that ``engine`` selects; ``auto`` is the offline one in this release."""
-    return "offline" if config.engine == "auto" else config.engine
+    """The engine that ``engine`` selects; ``auto`` is OpenAI's when there is a key for it,
+    or a server of one's own."""
+    if config.engine != "auto":
+        return config.engine
+    return "openai" if openai_key(config) or config.openai.base_url else "offline"
 
 
-def check(config: Config, origins: Mapping[str, str]) -> Iterator[Finding]:
+def openai_key(config: Config) -> Secret:
+    """The key, under either of its names."""
+    return config.openai.api_key or config.streaming.openai_api_key
+
+
+def check(config: Config, origins: Mapping[str, str], today: datetime.date) -> Iterator[Finding]:
     """Everything that makes no sense in ``config``; ``origins`` say where it was written."""
-    for finding in _findings(config, origins):
+    for finding in _findings(config, today):
         stated = [origins[key] for key in finding.keys if origins.get(key, "default") != "default"]
         where = f" ({stated[0]})" if stated else ""
         yield Finding(finding.fatal, finding.keys, finding.text + where)
 
 
-def _findings(config: Config, origins: Mapping[str, str]) -> Iterator[Finding]:
+def _findings(config: Config, today: datetime.date) -> Iterator[Finding]:
     yield from _listeners(config)
     yield from _secrets(config)
     yield from _tls(config)
     yield from _exposure(config)
     yield from _authorization(config)
-    yield from _engine(config, origins)
+    yield from _engine(config)
+    yield from _openai(config, today)
     yield from _outbound(config)
     if config.standin.enabled and config.recording.require is False:
         yield _warn(
@@ -159,6 +167,7 @@ def _secrets(config: Config) -> Iterator[Finding]:
         ("bridge.secret", config.bridge.secret),
         ("standin.secret", config.standin.secret),
         ("streaming.openai_api_key", config.streaming.openai_api_key),
+        ("openai.api_key", config.openai.api_key),
         ("response.api_key", config.response.api_key),
     )
     for key, secret in named:
@@ -304,19 +313,7 @@ def _split(url: str) -> SplitResult | None:
         return None
 
 
-def _engine(config: Config, origins: Mapping[str, str]) -> Iterator[Finding]:
-    key = "streaming.openai_api_key"
-    if config.engine not in AVAILABLE_ENGINES:
-        yield _error(f"engine {config.engine} arrives with the next release; use offline", "engine")
-    elif config.engine == "openai" and not config.streaming.openai_api_key:
-        yield _error(
-            "engine is openai and there is no key: set OPENAI_API_KEY or " + key, "engine", key
-        )
-    elif config.engine == "auto" and origins.get(key, "default") not in (
-        "default",
-        "environment OPENAI_API_KEY",
-    ):
-        yield _warn(f"{key} is not used yet: this release's auto engine is offline", key)
+def _engine(config: Config) -> Iterator[Finding]:
     if config.engine == "scripted" and not config.scripted.path:
         yield _error("engine is scripted and scripted.path is empty", "scripted.path", "engine")
     yield from _missing_file("scripted.path", config.scripted.path)
@@ -333,12 +330,52 @@ def _engine(config: Config, origins: Mapping[str, str]) -> Iterator[Finding]:
     yield from _clear_text("response.base_url", response.base_url, "what callers say travels")
 
 
+def _openai(config: Config, today: datetime.date) -> Iterator[Finding]:
+    key = "streaming.openai_api_key"
+    if config.openai.api_key and config.streaming.openai_api_key:
+        yield _error(
+            f"openai.api_key and {key} are both given: they are one, keep one of the two",
+            "openai.api_key",
+            key,
+        )
+    urls = [
+        ("openai.base_url", config.openai.base_url),
+        ("openai.hear_base_url", config.openai.hear_base_url),
+        ("openai.think_base_url", config.openai.think_base_url),
+        ("openai.speak_base_url", config.openai.speak_base_url),
+    ]
+    for name, url in urls:
+        yield from _clear_text(name, url, "what callers say and the key travel")
+    if resolved_engine(config) != "openai":
+        return
+    own = bool(config.openai.base_url) or all(url for _, url in urls[1:])
+    if not own and not openai_key(config):
+        yield _error(
+            f"engine is openai and there is no key: set OPENAI_API_KEY or {key}", "engine", key
+        )
+    used: list[tuple[models.Role, str, str, str]] = [
+        ("hear", "streaming.stt_model", config.streaming.stt_model, urls[1][1]),
+        ("think", "response_model", config.response_model, urls[2][1]),
+        ("speak", "tts.model", config.tts.model, urls[3][1]),
+    ]
+    for role, setting, name, url in used:
+        # Another server's models are its own, whatever their names.
+        if name and not (url or config.openai.base_url):
+            model = models.resolve(role, name, today)
+            if warning := models.lifetime_warning(setting, model, today):
+                yield _warn(warning, setting)
+
+
 def _outbound(config: Config) -> Iterator[Finding]:
     urls = {
         "bridge.control_url": config.bridge.control_url,
         "standin.worker_base_url": config.standin.worker_base_url,
         "authorization.hook_url": config.authorization.hook_url,
         "response.base_url": config.response.base_url,
+        "openai.base_url": config.openai.base_url,
+        "openai.hear_base_url": config.openai.hear_base_url,
+        "openai.think_base_url": config.openai.think_base_url,
+        "openai.speak_base_url": config.openai.speak_base_url,
     }
     for key, url in urls.items():
         parts = _split(url)

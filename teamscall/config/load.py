@@ -9,6 +9,7 @@ An empty variable counts as not set (compose files pass those through).
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import functools
 import os
@@ -45,7 +46,10 @@ FILE_NAME = "teamscall.toml"
 _NOT_OPTIONS = frozenset({CONFIG_VARIABLE, "TEAMSCALL_EMULATE_SECRET"})  # the emulator's own
 
 # Seen where the plugin's users already keep it; only when no other source is given.
-_FALLBACK_VARIABLES = {"streaming.openai_api_key": "OPENAI_API_KEY"}
+_FALLBACK_VARIABLES = {
+    "streaming.openai_api_key": "OPENAI_API_KEY",
+    "openai.base_url": "OPENAI_BASE_URL",
+}
 
 # A finding quotes at most two paths and a value.
 _MAX_LINE = 1000
@@ -87,6 +91,7 @@ def load_config(
     flags: Mapping[str, object] | None = None,
     flag_names: Mapping[str, str] | None = None,
     cross_checks: bool = True,
+    today: datetime.date | None = None,
 ) -> Loaded:
     """Load the configuration.
 
@@ -98,6 +103,7 @@ def load_config(
         flag_names: what a flag is called where its name is not ``--`` plus its path's leaf.
         cross_checks: False leaves out what makes no sense only for ``serve`` (no secret,
             no listener); single values are always checked.
+        today: by which a model is current; None: the real one.
 
     Raises:
         ConfigError: with every problem found in ``problems``.
@@ -110,6 +116,10 @@ def load_config(
         given.update(_from_file(file, problems))
     given.update(_from_env(env, warnings))
     given.update(_from_flags(flags or {}, flag_names or {}, problems))
+    for name, variable in _FALLBACK_VARIABLES.items():
+        if not options()[name].secret and name not in given and env.get(variable):
+            origin = f"environment {variable}"
+            given[name] = _Given(env[variable], origin, Path.cwd(), text=True)
 
     values: dict[str, object] = {}
     origins = dict.fromkeys(options(), "default")
@@ -130,7 +140,7 @@ def load_config(
 
     config = _build(Config, "", values)
     if cross_checks:
-        for finding in checks.check(config, origins):
+        for finding in checks.check(config, origins, today or datetime.date.today()):
             if broken.isdisjoint(finding.keys):
                 (problems if finding.fatal else warnings).append(finding.text)
     if problems:

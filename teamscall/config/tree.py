@@ -223,6 +223,52 @@ class Outbound(msgspec.Struct, frozen=True):
     ] = "conversation"
 
 
+class OpenAI(msgspec.Struct, frozen=True):
+    """Where OpenAI is, or what speaks its API: Azure, or a server of one's own."""
+
+    base_url: Annotated[
+        str,
+        _key(
+            "Up to and with /v1; empty: OpenAI's own. Else $OPENAI_BASE_URL.",
+            kind="url",
+            pattern=_URL,
+            allowed="an http or https URL",
+        ),
+    ] = ""
+    hear_base_url: Annotated[
+        str,
+        _key(
+            "The same, for hearing only.",
+            kind="url",
+            pattern=_URL,
+            allowed="an http or https URL",
+        ),
+    ] = ""
+    think_base_url: Annotated[
+        str,
+        _key(
+            "The same, for thinking only.",
+            kind="url",
+            pattern=_URL,
+            allowed="an http or https URL",
+        ),
+    ] = ""
+    speak_base_url: Annotated[
+        str,
+        _key(
+            "The same, for speaking only.",
+            kind="url",
+            pattern=_URL,
+            allowed="an http or https URL",
+        ),
+    ] = ""
+    api_key: Annotated[Secret, _key("Another name of streaming.openai_api_key.")] = field(
+        default_factory=Secret
+    )
+    api_key_file: Annotated[str, _key("File that holds the key.", kind="path")] = ""
+    api_key_env: Annotated[str, _key("Environment variable that holds the key.")] = ""
+
+
 class Tts(msgspec.Struct, frozen=True):
     """OpenAI's voice."""
 
@@ -230,6 +276,15 @@ class Tts(msgspec.Struct, frozen=True):
     voice: Annotated[str, _key("TTS voice.", pattern=_SET, allowed="the name of a voice")] = "coral"
     speed: Annotated[float, _key("Speech speed.", ge=0.25, le=4.0)] = 1.0
     instructions: Annotated[str, _key("Style instructions for the voice.")] = ""
+    sample_rate: Annotated[
+        int,
+        _key(
+            "Rate of the raw PCM of a server that is not OpenAI; 0 asks it for WAV.",
+            unit="Hz",
+            ge=0,
+            le=48_000,
+        ),
+    ] = 0
 
 
 class Streaming(msgspec.Struct, frozen=True):
@@ -241,6 +296,14 @@ class Streaming(msgspec.Struct, frozen=True):
     openai_api_key_file: Annotated[str, _key("File that holds the key.", kind="path")] = ""
     openai_api_key_env: Annotated[str, _key("Environment variable that holds the key.")] = ""
     stt_model: Annotated[str, _key("STT model; empty: the best current one.")] = ""
+    language: Annotated[
+        str,
+        _key(
+            "Language that callers speak; empty: any.",
+            pattern=r"^\Z|^[A-Za-z]{2,3}(-[A-Za-z0-9]+)*\Z",
+            allowed="a language code such as en, or empty",
+        ),
+    ] = ""
     silence_duration_ms: Annotated[
         int, _key("Silence that ends the caller's turn.", unit="ms", ge=100, le=10_000)
     ] = 800
@@ -404,7 +467,16 @@ class Config(msgspec.Struct, frozen=True):
     """The whole configuration. Every part has a default; a valid one for serve has a secret."""
 
     engine: Annotated[
-        Engine, _key("What hears, thinks and speaks; auto: offline when there is no OpenAI key.")
+        Engine,
+        _key(
+            "What hears, thinks and speaks; auto: openai if a key or openai.base_url is set."
+        ),
+    ] = "auto"
+    mode: Annotated[
+        Literal["auto", "streaming"],
+        _key(
+            "How OpenAI is used; streaming: one model hears, one thinks, one speaks."
+        ),
     ] = "auto"
     response_model: Annotated[str, _key("Model that answers; empty: the best current one.")] = ""
     response_system_prompt: Annotated[str, _key("System prompt for answers.")] = ""
@@ -420,6 +492,7 @@ class Config(msgspec.Struct, frozen=True):
     inbound: Inbound = field(default_factory=Inbound)
     outbound: Outbound = field(default_factory=Outbound)
     recording: Recording = field(default_factory=Recording)
+    openai: OpenAI = field(default_factory=OpenAI)
     tts: Tts = field(default_factory=Tts)
     streaming: Streaming = field(default_factory=Streaming)
     response: Response = field(default_factory=Response)

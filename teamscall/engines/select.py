@@ -6,17 +6,19 @@ takes plain values. Refuses to know how an engine works.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 
-from teamscall.config import Config
+from teamscall.config import Config, openai_key, resolved_engine
+from teamscall.config.models import best_speech_endpoint_model, resolve
 from teamscall.engines.base import CallBrief, Engine
 from teamscall.engines.parts import Mind
 from teamscall.errors import ConfigError
 
-EngineName = Literal["offline", "echo", "scripted"]
+EngineName = Literal["offline", "openai", "echo", "scripted"]
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -27,29 +29,17 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 def describe_choice(config: Config) -> Choice:
-    """Resolve ``engine``, "auto" included.
-
-    Raises:
-        ConfigError: the engine asked for does not exist in this version.
-    """
-    if config.engine == "openai":
-        raise ConfigError(
-            'engine = "openai" is not in this version yet.',
-            problems=('engine: "openai" is not available yet',),
-            hint='Use "offline", or put a chat model behind it with response.base_url.',
-        )
+    """Resolve ``engine``, "auto" included."""
     if config.engine != "auto":
         return Choice(config.engine, f"engine = {config.engine}")
-    if config.streaming.openai_api_key:
-        return Choice(
-            "offline",
-            "engine = auto: an OpenAI key is set, but the OpenAI engine is not in this version",
-        )
+    if resolved_engine(config) == "openai":
+        what = "an OpenAI key" if openai_key(config) else "openai.base_url"
+        return Choice("openai", f"engine = auto: {what} is set")
     return Choice("offline", "engine = auto: no OpenAI key is set")
 
 
-def build_engine(config: Config) -> Engine:
-    """Build the chosen engine; nothing is started.
+def build_engine(config: Config, *, today: datetime.date | None = None) -> Engine:
+    """Build the chosen engine; nothing is started. ``today``: by which a model is current.
 
     Raises:
         ConfigError: it cannot be built as configured.
@@ -66,6 +56,8 @@ def build_engine(config: Config) -> Engine:
             return ScriptedEngine(config.scripted.path or None)
         case "offline":
             return _offline(config)
+        case "openai":
+            return _openai(config, today or datetime.date.today())
 
 
 def _offline(config: Config) -> Engine:
@@ -83,6 +75,55 @@ def _offline(config: Config) -> Engine:
         threads=config.offline.threads,
         speed=config.tts.speed,
         deadlines=Deadlines(first_thought=config.response_timeout_ms / 1000),
+    )
+
+
+def _openai(config: Config, today: datetime.date) -> Engine:
+    from teamscall.engines.cascade import Deadlines
+    from teamscall.engines.openai.endpoint import OPENAI_URL, Endpoint
+    from teamscall.engines.openai.engine import (
+        Hearing,
+        OpenAIEngine,
+        OtherMind,
+        Speaking,
+        Thinking,
+    )
+    from teamscall.engines.openai.mouth import Voice
+    from teamscall.engines.openai.reading import DEFAULT_VOICE, SPEECH_ONLY_VOICES
+
+    at, tts, streaming = config.openai, config.tts, config.streaming
+    key_setting = "openai.api_key" if at.api_key else "streaming.openai_api_key"
+
+    def endpoint(url: str, setting: str) -> Endpoint:
+        own = url or at.base_url
+        where = setting if url else "openai.base_url"
+        return Endpoint(own or OPENAI_URL, openai_key(config), where, key_setting)
+
+    speak_at = endpoint(at.speak_base_url, "openai.speak_base_url")
+    model = resolve("speak", tts.model, today)
+    if not tts.model and not speak_at.is_openai:
+        model = best_speech_endpoint_model()
+    voice = tts.voice
+    if model.over_realtime and voice in SPEECH_ONLY_VOICES:
+        voice = DEFAULT_VOICE
+    timeout_s = config.response_timeout_ms / 1000
+    thinking: Thinking | OtherMind = Thinking(
+        endpoint(at.think_base_url, "openai.think_base_url"),
+        resolve("think", config.response_model, today),
+        config.response_system_prompt,
+        timeout_s,
+    )
+    if config.response.command or config.response.base_url:
+        thinking = OtherMind(*_mind(config))
+    return OpenAIEngine(
+        Hearing(
+            endpoint(at.hear_base_url, "openai.hear_base_url"),
+            resolve("hear", streaming.stt_model, today),
+            streaming.language,
+        ),
+        thinking,
+        Speaking(speak_at, Voice(model, voice, tts.speed, tts.instructions, tts.sample_rate)),
+        deadlines=Deadlines(first_thought=timeout_s),
     )
 
 

@@ -6,7 +6,7 @@ Owns the messages it is sent and what is read of its stream: ``delta.content`` a
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
 from teamscall.engines.parts import Line, Question, Thought
@@ -41,27 +41,37 @@ class ChatMind:
         model: asked for.
         system_prompt: "" takes ``DEFAULT_PROMPT``.
         timeout_s: for connecting and between bytes.
+        client: shared with other calls, and not closed here; the above are then its own.
+        setting: named when the endpoint cannot be reached.
+        explain: what an HTTP status means here, and what to do about it.
     """
 
     def __init__(
         self,
         *,
-        base_url: str,
-        api_key: str,
+        base_url: str = "",
+        api_key: str = "",
         model: str,
         system_prompt: str = "",
         timeout_s: float = 30.0,
+        client: AsyncOpenAI | None = None,
+        setting: str = "response.base_url",
+        explain: Callable[[int], tuple[str, str]] | None = None,
     ) -> None:
         self._base_url = base_url
         self._api_key = api_key
         self._model = model
         self._prompt = system_prompt or DEFAULT_PROMPT
         self._timeout_s = timeout_s
-        self._client: AsyncOpenAI | None = None
+        self._client = client
+        self._shared = client is not None
+        self._setting = setting
+        self._explain = explain
 
     async def reply(self, question: Question) -> AsyncGenerator[Thought]:
         if question.digit:
             return  # in the history of the next question; one key is seldom a whole one
+        import httpx2
         import openai
 
         spoke = False
@@ -86,14 +96,23 @@ class ChatMind:
                 "the chat endpoint cannot be reached",
                 stage="think",
                 retryable=True,
-                hint="Look at response.base_url.",
+                hint=f"Look at {self._setting}.",
             ) from None
         except openai.APIStatusError as error:
             # The body may quote the key or the caller: only the status is told.
+            message = f"the chat endpoint answered {error.status_code}"
+            if self._explain is not None:
+                message = "the chat endpoint: {}. {}".format(*self._explain(error.status_code))
             raise EngineError(
-                f"the chat endpoint answered {error.status_code}",
+                message,
                 stage="think",
                 retryable=error.status_code in (408, 409, 429) or error.status_code >= 500,
+            ) from None
+        except httpx2.HTTPError as error:
+            raise EngineError(
+                f"the chat endpoint broke off ({type(error).__name__})",
+                stage="think",
+                retryable=not spoke,
             ) from None
         except (openai.OpenAIError, ValueError, AttributeError, TypeError) as error:
             # Servers differ: half a JSON line or a field of another type ends the answer.
@@ -106,7 +125,7 @@ class ChatMind:
 
     async def close(self) -> None:
         client, self._client = self._client, None
-        if client is not None:
+        if client is not None and not self._shared:
             await client.close()
 
     def _connected(self) -> AsyncOpenAI:
