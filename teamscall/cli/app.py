@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from teamscall import __version__
-from teamscall.cli import config, demo, emulate, serve
+from teamscall.cli import config, demo, emulate, fake_openai, serve
 
 app = typer.Typer(
     name="teamscall",
@@ -41,3 +41,4 @@ demo.register(app)
 serve.register(app)
 emulate.register(app)
 config.register(app)
+fake_openai.register(app)

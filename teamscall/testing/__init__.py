@@ -5,7 +5,16 @@ of models on one real port; refuses what the service refuses; fails on demand. I
 engine of teamscall but, where it is told to, the offline voice and ear.
 """
 
-from teamscall.testing.failures import Drop, Empty, Failure, Plan, Refuse, Report, Stall
+from teamscall.testing.failures import (
+    Drop,
+    Empty,
+    Failure,
+    Plan,
+    Refuse,
+    Report,
+    Stall,
+    parse_failure,
+)
 from teamscall.testing.fake import FakeOpenAI
 from teamscall.testing.settings import Answer, Script, Settings, load_script
 from teamscall.testing.visits import Event, Visit
@@ -26,5 +35,6 @@ __all__ = [
     "Stall",
     "Visit",
     "load_script",
+    "parse_failure",
     "tone_speech",
 ]

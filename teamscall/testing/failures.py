@@ -11,6 +11,9 @@ from typing import Literal
 
 import msgspec
 
+from teamscall.errors import ConfigError
+from teamscall.text import printable
+
 Stage = Literal["hear", "think", "speak", "session", "models"]
 """``hear``: transcription sockets, and transcripts in any session. ``think``: chat and
 responses. ``speak``: the speech endpoint, and what a session is told to read aloud.
@@ -20,7 +23,13 @@ Moment = Literal["answer", "connect"]
 """On a socket: at the next answer (a transcript, a response), or as it is opened."""
 
 
-class Refuse(msgspec.Struct, frozen=True, kw_only=True):
+class _Failure(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
+):
+    """Has a ``kind``, so that it can be written down."""
+
+
+class Refuse(_Failure, frozen=True, kw_only=True, tag="refuse"):
     """An HTTP error instead of an answer, or of the upgrade."""
 
     status: int = 500
@@ -30,7 +39,7 @@ class Refuse(msgspec.Struct, frozen=True, kw_only=True):
     at: Moment = "connect"
 
 
-class Stall(msgspec.Struct, frozen=True, kw_only=True):
+class Stall(_Failure, frozen=True, kw_only=True, tag="stall"):
     """Nothing more comes after this fraction of the answer; the connection stays open.
 
     A socket stalled as it is opened says ``session.created`` and ``session.updated``,
@@ -43,13 +52,13 @@ class Stall(msgspec.Struct, frozen=True, kw_only=True):
     at: Moment = "answer"
 
 
-class Empty(msgspec.Struct, frozen=True, kw_only=True):
+class Empty(_Failure, frozen=True, kw_only=True, tag="empty"):
     """A success without content: 200 and no bytes, an empty transcript, no audio."""
 
     at: Moment = "answer"
 
 
-class Drop(msgspec.Struct, frozen=True, kw_only=True):
+class Drop(_Failure, frozen=True, kw_only=True, tag="drop"):
     """The connection ends after this fraction of the answer.
 
     ``code``: of the close frame; 1006 is a reset without one, as always over HTTP.
@@ -61,7 +70,7 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True):
     at: Moment = "answer"
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Report(_Failure, frozen=True, kw_only=True, tag="report"):
     """The service says that it failed, after this fraction: an error in the event stream,
     a failed transcription, a failed response. The connection stays usable."""
 
@@ -108,6 +117,34 @@ class Plan:
                 waiting.appendleft((failure, times - 1))
         self.carried_out.append((stage, failure))
         return failure
+
+
+def parse_failure(text: str) -> tuple[Stage, Failure, int | None]:
+    """Read ``STAGE:KIND[:KEY=VALUE...]``, such as ``speak:stall:after=0.5:times=2``.
+
+    ``times`` is how often; without it: always.
+
+    Raises:
+        ConfigError: it is wrong; the message says how.
+    """
+    stage, _, rest = text.partition(":")
+    kind, *pairs = rest.split(":")
+    fields: dict[str, object] = {"kind": kind}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        fields[name] = value
+    times = fields.pop("times", None)
+    try:
+        return (
+            msgspec.convert(stage, Stage),
+            msgspec.convert(fields, Failure, strict=False),
+            msgspec.convert(times, int | None, strict=False),
+        )
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"The failure {printable(text, 80)} is wrong: {printable(str(error))}.",
+            hint="Write STAGE:KIND[:KEY=VALUE...], such as speak:stall:after=0.5:times=2.",
+        ) from error
 
 
 def spare(pieces: int, failure: Failure | None) -> int:

@@ -59,12 +59,20 @@ class FakeOpenAI:
 
     Attributes:
         plan: what shall go wrong.
-        requests: everything that came in, the oldest lost first.
+        requests: everything that came in, the oldest lost first; ``on_request`` is told
+            of each as it comes.
     """
 
-    def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        clock: Clock | None = None,
+        on_request: Callable[[Visit], None] = lambda visit: None,
+    ) -> None:
         self._settings = settings or Settings()
         self._clock = clock or SystemClock()
+        self._on_request = on_request
         self._workers = Workers(self._settings)
         self._tasks = asyncio.TaskGroup()
         self._connections: set[asyncio.Task[None]] = set()
@@ -174,6 +182,7 @@ class FakeOpenAI:
                 if request is None:
                     break
                 self.requests.append(request.visit)
+                self._on_request(request.visit)
                 if isinstance(request, UpgradeAsked):
                     await self._upgrade(request)
                     break

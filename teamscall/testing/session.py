@@ -341,7 +341,8 @@ class Session:
     def _to_read(self, wanted: Json) -> str | None:
         """The text that this response is to read out, if it is."""
         default = self._session["instructions"] if wanted.get("input") else ""
-        text = read_aloud(wanted.get("instructions", default))
+        instructions: str = wanted.get("instructions") or default
+        text = read_aloud(instructions)
         return self._conversation.question(wanted.get("input"))[0] if text == "" else text
 
     def _failure_of(self, reading: bool) -> Failure | None:

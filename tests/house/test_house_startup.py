@@ -27,6 +27,7 @@ HEAVY = (
     "teamscall.audio",
     "teamscall.wire",
     "teamscall.emulator",
+    "teamscall.testing",
 )
 
 PROBE = f"""
