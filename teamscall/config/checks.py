@@ -62,20 +62,22 @@ def openai_key(config: Config) -> Secret:
 
 def check(config: Config, origins: Mapping[str, str], today: datetime.date) -> Iterator[Finding]:
     """Everything that makes no sense in ``config``; ``origins`` say where it was written."""
-    for finding in _findings(config, today):
+    for finding in _findings(config, origins, today):
         stated = [origins[key] for key in finding.keys if origins.get(key, "default") != "default"]
         where = f" ({stated[0]})" if stated else ""
         yield Finding(finding.fatal, finding.keys, finding.text + where)
 
 
-def _findings(config: Config, today: datetime.date) -> Iterator[Finding]:
+def _findings(
+    config: Config, origins: Mapping[str, str], today: datetime.date
+) -> Iterator[Finding]:
     yield from _listeners(config)
     yield from _secrets(config)
     yield from _tls(config)
     yield from _exposure(config)
     yield from _authorization(config)
     yield from _engine(config)
-    yield from _openai(config, today)
+    yield from _openai(config, origins, today)
     yield from _outbound(config)
     if config.standin.enabled and config.recording.require is False:
         yield _warn(
@@ -330,9 +332,12 @@ def _engine(config: Config) -> Iterator[Finding]:
     yield from _clear_text("response.base_url", response.base_url, "what callers say travels")
 
 
-def _openai(config: Config, today: datetime.date) -> Iterator[Finding]:
+def _openai(
+    config: Config, origins: Mapping[str, str], today: datetime.date
+) -> Iterator[Finding]:
     key = "streaming.openai_api_key"
-    if config.openai.api_key and config.streaming.openai_api_key:
+    stated = origins.get(key) != "environment OPENAI_API_KEY"  # that one is only a fallback
+    if config.openai.api_key and config.streaming.openai_api_key and stated:
         yield _error(
             f"openai.api_key and {key} are both given: they are one, keep one of the two",
             "openai.api_key",

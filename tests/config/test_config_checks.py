@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 from pathlib import Path
 
 import pytest
 
-from teamscall.config import checks, load_config, resolved_engine
+from teamscall.config import checks, load_config, openai_key, resolved_engine
 from teamscall.errors import ConfigError
 
 SECRET = "kQ3vZr8pXw1tYb6nMd4sGh7jLf2cAe9u"
@@ -58,7 +59,16 @@ def test_a_sound_configuration_says_nothing() -> None:
         ({"serve__bind": "bridge.example.org"}, "is not loopback"),
         ({"serve__tls_cert": __file__}, "serve.tls_cert is given without serve.tls_key"),
         ({"serve__tls_key": __file__}, "serve.tls_key is given without serve.tls_cert"),
-        ({"engine": "openai"}, "engine openai arrives with the next release; use offline"),
+        ({"engine": "openai"}, "there is no key: set OPENAI_API_KEY or streaming.openai_api_key"),
+        (
+            {"engine": "openai", "openai__hear_base_url": "http://127.0.0.1:1/v1"},
+            "there is no key",
+        ),
+        (
+            {"openai__api_key": "sk-one", "streaming__openai_api_key": "sk-two"},
+            "openai.api_key and streaming.openai_api_key are both given",
+        ),
+        ({"openai__base_url": "https://me:pw@mind.example.org/v1"}, "has credentials in it"),
         ({"engine": "scripted"}, "scripted.path is empty"),
         ({"scripted__path": "no/such.script"}, "no/such.script does not exist"),
         ({"authorization__hook_command": ["no-such-program-"]}, "is not an executable"),
@@ -126,7 +136,7 @@ def test_fatal_nonsense_of_standin(overrides: dict[str, object], words: str) -> 
         ({"bridge__control_url": "http://gateway.example.org"}, "the secret travels in clear"),
         ({"authorization__hook_url": "http://hook.example.org"}, "identities travel in clear"),
         ({"response__base_url": "http://mind.example.org"}, "what callers say travels in clear"),
-        ({"streaming__openai_api_key": "sk-real-one"}, "is not used yet"),
+        ({"openai__base_url": "http://voice.example.org/v1"}, "and the key travel in clear"),
         ({"standin__enabled": True, "standin__secret": "short"}, "has only 5 characters"),
         (
             {"standin__enabled": True, "standin__secret": SECRET, "recording__require": False},
@@ -179,17 +189,49 @@ def test_findings_name_their_origin() -> None:
     assert caught.value.problems[0].endswith("(environment TEAMSCALL_BRIDGE_SECRET)")
 
 
-def test_once_openai_is_there_it_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "AVAILABLE_ENGINES", ("auto", "openai"))
-    problems, _ = judge(engine="openai")
-    assert "there is no key: set OPENAI_API_KEY" in problems[0]
+TODAY = datetime.date(2026, 11, 21)
+
+
+def warned(today: datetime.date = TODAY, **overrides: object) -> tuple[str, ...]:
+    flags = GOOD | {key.replace("__", "."): value for key, value in overrides.items()}
+    return load_config(env={}, flags=flags, today=today).warnings
+
+
+def test_openai_needs_a_key_of_its_own_service_only() -> None:
     assert judge(engine="openai", streaming__openai_api_key="sk-real-one") == ((), ())
+    assert judge(engine="openai", openai__api_key="sk-real-one") == ((), ())
+    assert judge(engine="openai", openai__base_url="http://127.0.0.1:1/v1") == ((), ())
 
 
-def test_auto_is_offline_even_with_a_key_in_the_environment() -> None:
+def test_auto_is_openai_with_a_key_or_an_address() -> None:
+    assert resolved_engine(load_config(env={}, flags=GOOD).config) == "offline"
     loaded = load_config(env={"OPENAI_API_KEY": "sk-x"}, flags=GOOD)
-    assert resolved_engine(loaded.config) == "offline"
+    assert resolved_engine(loaded.config) == "openai"
     assert loaded.warnings == ()
+    loaded = load_config(env={"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, flags=GOOD)
+    assert resolved_engine(loaded.config) == "openai"
+    assert loaded.origins["openai.base_url"] == "environment OPENAI_BASE_URL"
+
+
+def test_either_name_of_the_key_does() -> None:
+    flags = {**GOOD, "openai.api_key": "sk-mine"}
+    loaded = load_config(env={"OPENAI_API_KEY": "sk-of-the-shell"}, flags=flags)
+    assert openai_key(loaded.config).reveal() == "sk-mine"
+
+
+def test_models_near_their_end_are_told() -> None:
+    chosen = {"streaming__openai_api_key": "sk-x", "tts__model": "tts-1"}
+    (warning,) = warned(**chosen)
+    assert warning.startswith("tts.model: OpenAI switches tts-1 off on 2027-01-06, in 46 days")
+    assert "use gpt-realtime-2.1-mini" in warning
+    (warning,) = warned(datetime.date(2027, 1, 6), **chosen)
+    assert warning.startswith("tts.model: OpenAI switched tts-1 off on 2027-01-06")
+    assert warned(datetime.date(2026, 3, 1), **chosen) == ()
+    assert warned(**chosen, openai__speak_base_url="https://voice.example.org/v1") == ()
+    assert warned(tts__model="tts-1") == ()  # the offline engine has no use for it
+    names = {"response_model": "openai/gpt-4o-mini", "streaming__stt_model": "gpt-4o-transcribe"}
+    assert len(warned(streaming__openai_api_key="sk-x", **names)) == 1  # February is far
+    assert len(warned(TODAY.replace(month=12), streaming__openai_api_key="sk-x", **names)) == 2
 
 
 def test_what_is_loopback() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import wave
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
+from engines_openai_rig import cloud, configured
 from engines_rig import QUESTION_WAV, Talk, leaving_no_task, talking
 
 from teamscall.engines.base import (
@@ -30,6 +32,7 @@ from teamscall.engines.base import (
 from teamscall.engines.echo import EchoEngine
 from teamscall.engines.minds.builtin import BuiltinMind
 from teamscall.engines.scripted import Script, ScriptedEngine, ScriptLine
+from teamscall.engines.select import build_engine
 
 LONG = "This is the first sentence. Here comes a second one. And this is the third of them."
 
@@ -62,11 +65,19 @@ def _build(name: str) -> Engine:
 
 @pytest.fixture(
     scope="module",
-    params=["echo", "scripted", pytest.param("offline", marks=pytest.mark.offline)],
+    params=[
+        *("echo", "scripted", "openai-speech", "openai-reading"),
+        pytest.param("offline", marks=pytest.mark.offline),
+    ],
 )
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    engine = _build(request.param)
-    with asyncio.Runner() as runner:
+    with contextlib.ExitStack() as stack:
+        if request.param.startswith("openai"):
+            fake = stack.enter_context(cloud())
+            engine = build_engine(configured(fake, request.param.removeprefix("openai-")))
+        else:
+            engine = _build(request.param)
+        runner = stack.enter_context(asyncio.Runner())
         runner.run(engine.start())
         yield Stage(runner, engine)
         runner.run(engine.stop())
