@@ -119,7 +119,12 @@ class FakeOpenAI:
         for task in self._connections:
             task.cancel()
         try:
-            await self._tasks.__aexit__(kind, error, trace)
+            # The group needs to know of a cancellation, which may be its own doing; what the
+            # user's code raises stays as it is, outside of any ExceptionGroup.
+            if kind is not None and issubclass(kind, asyncio.CancelledError):
+                await self._tasks.__aexit__(kind, error, trace)
+            else:
+                await self._tasks.__aexit__(None, None, None)
         finally:
             await self._workers.stop()
 
