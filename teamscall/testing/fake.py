@@ -188,14 +188,16 @@ class FakeOpenAI:
                     break
                 self.requests.append(request.visit)
                 self._on_request(request.visit)
-                if isinstance(request, UpgradeAsked):
-                    await self._upgrade(request)
-                    break
                 try:
+                    if isinstance(request, UpgradeAsked):
+                        await self._upgrade(request)
+                        break
                     await self._answer(connection, request)
                 except (Gone, ConnectionError):
                     request.visit.hung_up = True
                     break
+                finally:
+                    request.visit.ended.set()
         except (Gone, ConnectionError, h11.RemoteProtocolError) as error:
             _log.debug("A connection ended", extra={"reason": type(error).__name__})
         except asyncio.CancelledError:

@@ -169,8 +169,8 @@ def _response_events(response: Json, answer: Answer, usage: Json) -> Iterator[by
         yield event("response.output_item.added", output_index=0, item=begun)
         for piece in _halves(answer.arguments):
             yield event("response.function_call_arguments.delta", **place, delta=piece)
-        done = {"name": answer.tool, "arguments": answer.arguments}
-        yield event("response.function_call_arguments.done", **place, **done)
+        whole_call = {**place, "arguments": answer.arguments}
+        yield event("response.function_call_arguments.done", **whole_call)
     else:
         begun["content"] = []
         yield event("response.output_item.added", output_index=0, item=begun)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +33,8 @@ class Visit:
     """One HTTP request, or one socket with all that was said on it.
 
     ``method`` is ``WS`` for a socket. Times are monotonic seconds. ``close_code`` is the
-    peer's. ``hung_up``: the peer left before its answer was complete.
+    peer's. ``hung_up``: the peer left before its answer was complete. ``ended`` is set when
+    nothing more will come of this visit.
     """
 
     at: float
@@ -44,6 +46,7 @@ class Visit:
     status: int = 0
     first_byte_at: float | None = None
     ended_at: float | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     hung_up: bool = False
     close_code: int | None = None
     request_id: str = ""

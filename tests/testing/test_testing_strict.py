@@ -158,5 +158,5 @@ def test_no_json_breaks_a_shape(name: str, value: object, tag: str, kind: str) -
     for each in (value, {"session": value, "item": value, "response": value}):
         try:
             SHAPES[name](each, "x")
-        except Wrong as wrong:
-            assert wrong.message
+        except Wrong:
+            continue
