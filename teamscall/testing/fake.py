@@ -1,6 +1,8 @@
 """The stand-in itself: a port, its paths, and who may come in.
 
-Owns routing, authorization and the lives of connections.
+Owns routing, authorization and the lives of connections. Beside the service's paths there
+are ``POST /stand-in/fail`` (``{"failures": ["speak:stall:after=0.5:times=2"]}``), ``clear``,
+``drop`` (``{"code": 1011}``) and ``expire``, for tests in other processes.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from types import TracebackType
 import h11
 
 from teamscall.clock import Clock, SystemClock
-from teamscall.errors import ListenError
-from teamscall.testing import catalogue
+from teamscall.errors import ConfigError, ListenError
+from teamscall.testing import catalogue, shapes
 from teamscall.testing.cloud import Cloud
 from teamscall.testing.configuration import Kind
 from teamscall.testing.door import (
@@ -27,7 +29,7 @@ from teamscall.testing.door import (
     UpgradeAsked,
     refusal,
 )
-from teamscall.testing.failures import Drop, Failure, Plan, Refuse, Stage, Stall
+from teamscall.testing.failures import Drop, Failure, Plan, Refuse, Stage, Stall, parse_failure
 from teamscall.testing.session import Session
 from teamscall.testing.settings import Settings
 from teamscall.testing.speech import speech
@@ -36,6 +38,7 @@ from teamscall.testing.thinking import chat, responses
 from teamscall.testing.visits import MAX_VISITS, Json, Visit
 from teamscall.testing.voice import Workers
 
+CONTROL = "/stand-in/"
 _PREFIXES = ("/openai/v1", "/v1")
 _log = logging.getLogger("teamscall.testing")
 
@@ -215,6 +218,9 @@ class FakeOpenAI:
             if visit.method == "GET" and (path == "/models" or path.startswith("/models/")):
                 await self._models(request, path.removeprefix("/models").lstrip("/"))
                 return
+            if visit.method == "POST" and visit.path.startswith(CONTROL):
+                await self._control(request, visit.path.removeprefix(CONTROL), _json(data or b"{}"))
+                return
             if path not in _POSTS or visit.method != "POST":
                 raise Wrong(f"Invalid URL ({visit.method} {path})", status=404)
             stage, endpoint = _POSTS[path]
@@ -254,6 +260,30 @@ class FakeOpenAI:
             await request.json(200, shown[name])
         else:
             raise Wrong(f"The model '{name}' does not exist", code="model_not_found", status=404)
+
+    async def _control(self, request: Request, verb: str, body: Json) -> None:
+        """What other processes may tell the stand-in; it is no part of the service."""
+        match verb:
+            case "fail":
+                shapes.CONTROL_FAIL(body, "")
+                try:
+                    failures = [parse_failure(text) for text in body["failures"]]
+                except ConfigError as error:
+                    raise Wrong(str(error), param="failures") from error
+                for stage, failure, times in failures:
+                    self.plan.fail(stage, failure, times=times)
+                done = len(failures)
+            case "clear":
+                self.plan.clear()
+                done = 0
+            case "drop":
+                shapes.CONTROL_DROP(body, "")
+                done = await self.drop_sockets(body.get("code", 1006))
+            case "expire":
+                done = await self.expire_sessions()
+            case _:
+                raise Wrong("The stand-in knows fail, clear, drop and expire.", status=404)
+        await request.json(200, {"v": 1, "done": done})
 
     async def _upgrade(self, asked: UpgradeAsked) -> None:
         visit = asked.visit

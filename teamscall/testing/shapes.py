@@ -442,3 +442,8 @@ RESPONSES = record(
     },
     "model",
 )
+
+# --- the stand-in's own -----------------------------------------------------------------
+
+CONTROL_FAIL = record({"failures": array(string(500), least=1, most=100)}, "failures")
+CONTROL_DROP = record({"code": integer(1000, 4999)})

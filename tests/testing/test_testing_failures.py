@@ -437,3 +437,25 @@ def test_audio_may_come_in_any_size() -> None:
             await client.until("response.done")
 
     with_fake(test)
+
+
+def test_another_process_can_make_it_fail() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        door = fake.base_url.replace("/v1", "/stand-in")
+        headers = {"api-key": fake.api_key}
+        async with httpx2.AsyncClient(headers=headers) as client, peer(fake) as socket:
+            plan = {"failures": ["models:refuse:status=429:times=1"]}
+            assert (await client.post(f"{door}/fail", json=plan)).json() == {"v": 1, "done": 1}
+            assert (await client.get(f"{fake.base_url}/models")).status_code == 429
+            assert (await client.get(f"{fake.base_url}/models")).status_code == 200
+            wrong = {"failures": ["models:dance"]}
+            assert (await client.post(f"{door}/fail", json=wrong)).status_code == 400
+            await client.post(f"{door}/fail", json=plan)
+            await client.post(f"{door}/clear")
+            assert (await client.get(f"{fake.base_url}/models")).status_code == 200
+            assert (await client.post(f"{door}/drop", json={"code": 1011})).json()["done"] == 1
+            assert await socket.closed() == 1011
+            assert (await client.post(f"{door}/expire")).status_code == 200
+            assert (await client.post(f"{door}/dance")).status_code == 404
+
+    with_fake(test)
