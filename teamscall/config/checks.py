@@ -332,9 +332,7 @@ def _engine(config: Config) -> Iterator[Finding]:
     yield from _clear_text("response.base_url", response.base_url, "what callers say travels")
 
 
-def _openai(
-    config: Config, origins: Mapping[str, str], today: datetime.date
-) -> Iterator[Finding]:
+def _openai(config: Config, origins: Mapping[str, str], today: datetime.date) -> Iterator[Finding]:
     key = "streaming.openai_api_key"
     stated = origins.get(key) != "environment OPENAI_API_KEY"  # that one is only a fallback
     if config.openai.api_key and config.streaming.openai_api_key and stated:

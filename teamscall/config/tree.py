@@ -468,15 +468,11 @@ class Config(msgspec.Struct, frozen=True):
 
     engine: Annotated[
         Engine,
-        _key(
-            "What hears, thinks and speaks; auto: openai if a key or openai.base_url is set."
-        ),
+        _key("What hears, thinks and speaks; auto: openai if a key or openai.base_url is set."),
     ] = "auto"
     mode: Annotated[
         Literal["auto", "streaming"],
-        _key(
-            "How OpenAI is used; streaming: one model hears, one thinks, one speaks."
-        ),
+        _key("How OpenAI is used; streaming: one model hears, one thinks, one speaks."),
     ] = "auto"
     response_model: Annotated[str, _key("Model that answers; empty: the best current one.")] = ""
     response_system_prompt: Annotated[str, _key("System prompt for answers.")] = ""

@@ -192,7 +192,7 @@ def test_findings_name_their_origin() -> None:
 TODAY = datetime.date(2026, 11, 21)
 
 
-def warned(today: datetime.date = TODAY, **overrides: object) -> tuple[str, ...]:
+def warned(today: datetime.date = TODAY, /, **overrides: object) -> tuple[str, ...]:
     flags = GOOD | {key.replace("__", "."): value for key, value in overrides.items()}
     return load_config(env={}, flags=flags, today=today).warnings
 

@@ -117,13 +117,12 @@ class OpenAIEar:
         emit: Emit,
         *,
         is_speech: Callable[[bytes], bool],
-        progress_s: float = PROGRESS_S,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._socket = open_socket(self._opened, self._received, self._lost)
         self._emit = emit
         self._is_speech = is_speech
-        self._progress_s = progress_s
+        self._progress_s = PROGRESS_S
         self._now = now
         self._before = bytearray()  # the pre-roll
         self._frame = bytearray()  # towards the next whole frame

@@ -28,9 +28,10 @@ SPEEDS = (0.25, 1.5)  # of a realtime session; the speech endpoint goes to 4
 SPEECH_ONLY_VOICES = frozenset({"fable", "onyx", "nova"})
 DEFAULT_VOICE = "coral"
 MAX_WAITING_CHUNKS = 1_000  # of a clause; 240 characters are some 200 deltas
-# Judged by letters: below this a transcript is of another text. Numbers that are written
-# in figures and said in words cost a short clause up to a third.
+# Judged by letters: below this likeness a transcript is of another text, and with this many
+# before the text's first ones it has a preamble ("Sure").
 ALIKE = 0.6
+ADDED_LETTERS = 4
 # A session that accepts a clause and gives nothing for so long is opened again; less than
 # the cascade's own deadlines on audio.
 PROGRESS_S = 4.0
@@ -80,6 +81,7 @@ class ReadingMouth:
         self._clauses: dict[str, _Clause] = {}  # by event id, asked for and not over
         self._serial = 0
         self._broken: EngineError | None = None
+        self._strayed_text = ""  # the last that was asked for again
         self.strayed = 0
 
     async def run(self) -> None:
@@ -93,7 +95,9 @@ class ReadingMouth:
             self._end_all(error)
 
     async def speak(self, text: str) -> AsyncGenerator[Speech]:
-        await self._ready.wait()
+        while not self._socket.ready and self._broken is None:
+            self._ready.clear()
+            await self._ready.wait()
         if self._broken is not None:
             raise self._broken
         self._serial += 1
@@ -126,7 +130,6 @@ class ReadingMouth:
         self._ready.set()
 
     def _lost(self, reason: str) -> None:
-        self._ready.clear()
         self._end_all(_error(f"the voice was lost ({reason})", retryable=True))
 
     def _end_all(self, why: EngineError) -> None:
@@ -191,8 +194,11 @@ class ReadingMouth:
 
     def _look_ahead(self, clause: _Clause) -> None:
         """A begin of its own, seen before anything was heard: have it begin again."""
-        if not clause.begun and not clause.over and strays(clause.text, clause.transcript):
+        if clause.begun or clause.over or clause.text == self._strayed_text:
+            return  # too late, or it will not have it otherwise
+        if strays(clause.text, clause.transcript):
             self.strayed += 1
+            self._strayed_text = clause.text
             if clause.response:
                 self._socket.send(messages.cancel(clause.response))
             clause.end(_error("the voice strayed from the text", retryable=True))
@@ -207,13 +213,22 @@ _STATUSES = ("cancelled", "failed", "incomplete")
 
 
 def strays(text: str, transcript: str, *, complete: bool = False) -> bool:
-    """Whether what is said is not the text, nor (unless ``complete``) a begin of it."""
+    """Whether what is said begins with words of its own, or is another text.
+
+    ``complete``: the transcript is all of it; else it is compared with the text's begin.
+    """
     wanted, said = _letters(text), _letters(transcript)
     if not complete:
         if len(said) < JUDGED_LETTERS:
             return False
         wanted = wanted[: len(said)]
-    return difflib.SequenceMatcher(None, wanted, said, autojunk=False).ratio() < ALIKE
+    if any(c.isdigit() for c in wanted):
+        return False  # 10:05 has many readings, and none of them its letters
+    matcher = difflib.SequenceMatcher(None, wanted, said, autojunk=False)
+    if matcher.ratio() < ALIKE:
+        return True
+    first = next((block for block in matcher.get_matching_blocks() if block.size >= 3), None)
+    return first is not None and first.a <= 1 and first.b - first.a >= ADDED_LETTERS
 
 
 def _letters(text: str) -> str:
