@@ -140,9 +140,15 @@ def _open_journal(config: Config, clock: Clock) -> Journal | None:
     if not config.journal.enabled:
         return None
     path = Path(config.journal.path) if config.journal.path else default_path()
-    journal = Journal(path, clock)
+    journal = Journal(
+        path, clock, warn=_warn_of_journal, retention_days=config.journal.retention_days
+    )
     journal.open()
     return journal
+
+
+def _warn_of_journal(detail: str) -> None:
+    log.warning("Journal", extra={"detail": detail})
 
 
 def _fixed_phrases(config: Config) -> list[str]:

@@ -388,6 +388,6 @@ async def bridge(
         site = Site(up)
         yield site
         await site.quiet()
-    for row in readers.calls(tmp_path / "journal.sqlite3"):
+    for row in readers.calls(tmp_path / "journal.sqlite3", limit=10_000):
         assert row.closed_ms is not None, row
         assert row.reason, row

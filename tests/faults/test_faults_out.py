@@ -197,19 +197,21 @@ def test_a_minute_at_once_is_paced_and_flushed_at_once(tmp_path: Path) -> None:
         )
 
     async def test() -> None:
-        async with bridge(tmp_path, Probe("local", hear)) as site:
-            async with calling(site.url(), "c") as caller:
-                began = time.monotonic()
-                await caller.say("assistant.say", text="long")
-                await until(lambda: len(caller.audio) >= 40)
-                took_s = time.monotonic() - began
-                assert len(caller.audio) <= took_s / FRAME_S + LEAD_FRAMES + 1
-                await caller.say("assistant.say", text="short")
-                await until(lambda: marks(caller).count(2) == 5)
-                no_stale_frame(caller)
-                [cut, _] = await site.record(TurnEnded, count=2)
-                assert cut.status == "interrupted"
-                assert cut.said_ms < 60_000
+        async with (
+            bridge(tmp_path, Probe("local", hear)) as site,
+            calling(site.url(), "c") as caller,
+        ):
+            began = time.monotonic()
+            await caller.say("assistant.say", text="long")
+            await until(lambda: len(caller.audio) >= 40)
+            took_s = time.monotonic() - began
+            assert len(caller.audio) <= took_s / FRAME_S + LEAD_FRAMES + 1
+            await caller.say("assistant.say", text="short")
+            await until(lambda: marks(caller).count(2) == 5)
+            no_stale_frame(caller)
+            [cut, _] = await site.record(TurnEnded, count=2)
+            assert cut.status == "interrupted"
+            assert cut.said_ms < 60_000
 
     run(test)
 
@@ -226,11 +228,13 @@ def test_chunks_of_any_size_come_out_as_the_same_audio(tmp_path: Path, chunk: in
             session.emit(engine.AnswerDone(command.turn))
 
     async def test() -> None:
-        async with bridge(tmp_path, Probe("local", hear)) as site:
-            async with calling(site.url(), "c") as caller:
-                await caller.say("assistant.say", text="anything")
-                await until(lambda: len(caller.audio) == 25)
-                assert b"".join(caller.audio) == pcm
+        async with (
+            bridge(tmp_path, Probe("local", hear)) as site,
+            calling(site.url(), "c") as caller,
+        ):
+            await caller.say("assistant.say", text="anything")
+            await until(lambda: len(caller.audio) == 25)
+            assert b"".join(caller.audio) == pcm
 
     run(test)
 
@@ -242,23 +246,25 @@ def test_a_blocked_loop_catches_up_by_the_lead_and_then_skips(
     """O7: what was to be sent while nobody could is not sent all at once afterwards."""
 
     async def test() -> None:
-        async with bridge(tmp_path, Probe("local", speak(20.0))) as site:
-            async with calling(site.url(), "c") as caller:
-                await caller.say("assistant.say", text="long")
-                await until(lambda: len(caller.audio) >= 20)
-                await asyncio.sleep(0.2)  # the heartbeat is regular
-                time.sleep(blocked_s)  # noqa: ASYNC251  (that is the fault)
-                freed, before = time.monotonic(), len(caller.audio)
-                await until(lambda: len(caller.audio) >= before + 50)
-                took_s = time.monotonic() - freed
-                # Fifty more would be here already if the second were made up for.
-                lead = LEAD_FRAMES + 1 + (blocked_s < 0.2) * 8
-                assert len(caller.audio) - before <= took_s / FRAME_S + lead
-                # The clock that goes on is the old one or a new one, never a slow one.
-                first, began = len(caller.audio), time.monotonic()
-                await until(lambda: len(caller.audio) >= first + 50)
-                assert time.monotonic() - began < 4
-                assert caller.seqs == list(range(len(caller.seqs)))
+        async with (
+            bridge(tmp_path, Probe("local", speak(20.0))) as site,
+            calling(site.url(), "c") as caller,
+        ):
+            await caller.say("assistant.say", text="long")
+            await until(lambda: len(caller.audio) >= 20)
+            await asyncio.sleep(0.2)  # the heartbeat is regular
+            time.sleep(blocked_s)  # noqa: ASYNC251  (that is the fault)
+            freed, before = time.monotonic(), len(caller.audio)
+            await until(lambda: len(caller.audio) >= before + 50)
+            took_s = time.monotonic() - freed
+            # Fifty more would be here already if the second were made up for.
+            lead = LEAD_FRAMES + 1 + (blocked_s < 0.2) * 8
+            assert len(caller.audio) - before <= took_s / FRAME_S + lead
+            # The clock that goes on is the old one or a new one, never a slow one.
+            first, began = len(caller.audio), time.monotonic()
+            await until(lambda: len(caller.audio) >= first + 50)
+            assert time.monotonic() - began < 4
+            assert caller.seqs == list(range(len(caller.seqs)))
 
     caplog.set_level(logging.WARNING, logger="teamscall")
     run(test)
