@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from faults_rig import FRAME_S, Site, bridge, calling, until, upgrade_request, w
 from server_rig import descriptors, run
 from websockets.exceptions import InvalidStatus
 
+import teamscall
 from teamscall.calls.records import CallClosed, Decided
 from teamscall.clock import ManualClock
 from teamscall.config import JournalFile
@@ -176,6 +178,21 @@ def test_sigterm_ends_ten_calls_within_the_drain(tmp_path: Path) -> None:
         assert "traceback" not in process.text
     rows = list(readers.calls(tmp_path / "journal.sqlite3"))
     assert [row.reason for row in rows] == ["server-shutdown"] * calls
+
+
+def test_sigterm_ends_a_process_in_which_something_does_not_end(tmp_path: Path) -> None:
+    """P4, E11"""
+    script = Path(__file__).with_name("faults_hung_process.py")
+    rooms = (Path(teamscall.__file__).parent.parent, script.parent, script.parent.parent / "bridge")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        capture_output=True, text=True, timeout=60, check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, rooms))},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "the process exits without it" in done.stderr
+    [row] = readers.calls(tmp_path / "journal.sqlite3")
+    assert row.reason == "server-shutdown"
 
 
 # --- many calls -----------------------------------------------------------------------
