@@ -14,6 +14,7 @@ from server_rig import run
 
 from teamscall.calls import call as calls
 from teamscall.calls.records import CallClosed, EngineTrouble, TurnEnded
+from teamscall.cli.logs import HumanLines, JsonLines
 from teamscall.config import Goodbye, Streaming
 from teamscall.engines import base as engine
 from teamscall.engines.cascade import Deadlines
@@ -115,9 +116,16 @@ def test_an_engine_that_raises_fails_its_call_and_no_other(
     assert any("own task" in record.getMessage() for record in caplog.records)
 
 
-def test_a_providers_words_reach_no_journal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chained", [False, True])
+def test_a_providers_words_reach_neither_log_nor_journal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, chained: bool
+) -> None:
     """E10: an exception's text may hold a key, or what the caller said."""
-    probe = Probe("none", echo, raises(RuntimeError(f"401 for key {KEY}: \x1b[2J said 'hello'")))
+    error: Exception = RuntimeError(f"401 for key {KEY}: \x1b[2J said 'hello'")
+    if chained:
+        error.__cause__ = ValueError(KEY)
+        error = ExceptionGroup(KEY, [error])
+    probe = Probe("none", echo, raises(error))
 
     async def test() -> None:
         async with bridge(tmp_path, probe, goodbye=NO_APOLOGY) as site:
@@ -129,6 +137,13 @@ def test_a_providers_words_reach_no_journal(tmp_path: Path) -> None:
     run(test)
     for file in tmp_path.iterdir():
         assert KEY.encode() not in file.read_bytes()
+    [told] = [record for record in caplog.records if record.exc_info]
+    for lines in (JsonLines(), HumanLines(colour=False)):
+        text = lines.format(told)
+        assert KEY not in text
+        assert "\x1b" not in text
+        assert "RuntimeError" in text
+        assert "test_faults_engines.py" in text  # where it was raised
 
 
 @pytest.mark.parametrize("fault", ["run swallows its cancellation", "close hangs", "submit raises"])
