@@ -25,7 +25,7 @@ QUICK = Streaming(silence_duration_ms=200)
 NO_APOLOGY = Goodbye(apology="")
 UTTERANCE = voice(0.5) + [SILENCE] * 20
 SOON = Deadlines(
-    final_transcript=0.5, first_thought=0.5, next_thought=0.5, first_audio=0.5, next_audio=0.5
+    final_transcript=0.3, first_thought=0.3, next_thought=0.3, first_audio=0.3, next_audio=0.3
 )
 KEY = "sk-proj-0123456789abcdef"
 FAILS: dict[Fail, list[str]] = {
@@ -56,7 +56,7 @@ def test_a_failure_costs_its_turn_and_the_next_one_is_answered(tmp_path: Path) -
         async with bridge(home, voices, streaming=QUICK) as site, calling(site.url(), "c") as call:
             for _ in range(2):
                 await call.talk(UTTERANCE)
-                await call.talk([SILENCE] * 75)
+                await call.talk([SILENCE] * 40)
             answers = len(FAILS[fail])
             await until(lambda: sum(t.kind == "answer" for t in site.of(TurnEnded)) >= answers)
             if fail != "speak-once":

@@ -16,7 +16,7 @@ from teamscall.engines import base as engine
 from teamscall.engines.scripted import Script, ScriptedEngine, ScriptLine
 
 QUICK = Streaming(silence_duration_ms=200)
-SPOKEN = voice(0.6)
+SPOKEN = voice(0.5)
 
 
 def test_a_burst_after_a_stall_comes_back_whole(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 
 from teamscall.calls.records import CallOpened
 from teamscall.clock import SystemClock
+from teamscall.config import Authorization
 
 MINUTES_MS = 60_000
 
@@ -118,6 +120,32 @@ def test_a_live_call_keeps_its_socket_in_both_dialects(tmp_path: Path) -> None:
             await live.count(20)
             await live.all_back()
             assert site.up.switchboard.drops["duplicate-call"] == 1
+
+    run(test)
+
+
+def test_a_hook_that_hangs_is_a_denial_in_time_and_is_killed(tmp_path: Path) -> None:
+    """H12: the gateway gives up after two seconds."""
+    mark = tmp_path / "finished"
+    script = f"import time, pathlib; time.sleep(1); pathlib.Path({str(mark)!r}).touch()"
+    rules = Authorization(
+        mode="open", hook_command=(sys.executable, "-c", script), hook_timeout_ms=300
+    )
+
+    async def test() -> None:
+        async with bridge(tmp_path, authorization=rules) as site:
+            headers = {"X-Bridge-Secret": BRIDGE_SECRET}
+            async with connect(
+                site.url("csharp"), additional_headers=headers, proxy=None
+            ) as socket:
+                who = {"tenantId": "t", "userId": "u", "teamsCallId": "x"}
+                ask = {"type": "auth_request", "callId": "c", "correlationId": "k", "metadata": who}
+                await socket.send(json.dumps(ask))
+                answer = json.loads(await socket.recv())
+            assert answer["authorized"] is False
+            assert answer["reason"] == "Authorization error"
+            await asyncio.sleep(1)
+            assert not mark.exists()
 
     run(test)
 
