@@ -11,7 +11,7 @@ from playbook import voice
 from server_rig import run
 
 from teamscall.calls.records import GateChanged, Heard, TurnBegan, TurnEnded
-from teamscall.config import BargeIn, Streaming
+from teamscall.config import Streaming
 from teamscall.engines import base as engine
 from teamscall.engines.scripted import Script, ScriptedEngine, ScriptLine
 
@@ -94,15 +94,14 @@ def test_a_socket_that_falls_silent_is_idle(tmp_path: Path) -> None:
     run(test)
 
 
-@pytest.mark.parametrize("stage", ["hear_ms", "think_ms", "speak_ms", "playing", "flush"])
-def test_hanging_up_ends_whatever_is_going_on(tmp_path: Path, stage: str) -> None:
-    """F10, E11"""
-    slow = {stage: 60_000} if stage.endswith("_ms") else {}
-    line = ScriptLine(heard="hello", answer="One two three four five six seven.", **slow)  # type: ignore[arg-type]
-    voices = ScriptedEngine(Script(lines=(line,)))
+def test_hanging_up_ends_whatever_is_going_on(tmp_path: Path) -> None:
+    """F10, E11: a bridge and a call for each, all at once."""
 
-    async def test() -> None:
-        async with bridge(tmp_path, voices, streaming=QUICK, barge_in=BargeIn()) as site:
+    async def one(stage: str) -> None:
+        slow = {stage: 60_000} if stage.endswith("_ms") else {}
+        line = ScriptLine(heard="hello", answer="One two three four five six seven.", **slow)  # type: ignore[arg-type]
+        voices = ScriptedEngine(Script(lines=(line,)))
+        async with bridge(tmp_path / stage, voices, streaming=QUICK) as site:
             async with calling(site.url(), "c") as caller:
                 await caller.talk(SPOKEN + [SILENCE] * 20)
                 if stage != "hear_ms":
@@ -116,8 +115,14 @@ def test_hanging_up_ends_whatever_is_going_on(tmp_path: Path, stage: str) -> Non
                     await caller.say("session.end", reason="hangup-user")
             closed = await site.end_of("c")
             assert (closed.reason, closed.ended_by) == ("hangup-user", "caller")
-            for turn in site.of(TurnBegan):
-                assert [over.turn for over in site.of(TurnEnded)].count(turn.turn) == 1
+            assert [turn.turn for turn in site.of(TurnEnded)] == [
+                turn.turn for turn in site.of(TurnBegan)
+            ]
+
+    async def test() -> None:
+        async with asyncio.TaskGroup() as group:
+            for stage in ("hear_ms", "think_ms", "speak_ms", "playing", "flush"):
+                group.create_task(one(stage))
 
     run(test)
 
