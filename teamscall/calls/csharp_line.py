@@ -7,6 +7,7 @@ end or resume a call. Refuses to know what is said in a call.
 from __future__ import annotations
 
 from teamscall.calls.bookings import Grant
+from teamscall.calls.call import Call
 from teamscall.calls.desk import Desk, host
 from teamscall.calls.events import EndRequested, LinkLost
 from teamscall.calls.link import Link
@@ -16,6 +17,7 @@ from teamscall.wire import events as wire
 _AT_CAPACITY = Decision(False, "capacity", "At capacity")
 _NO_REQUEST = Decision(False, "validation-failed", "No authorization request")
 _OTHER_IDENTITY = Decision(False, "validation-failed", "Identity differs from the authorized one")
+_GOT_EVERYTHING = 2**63 - 1  # a last received seq beyond anything sent
 
 
 class CSharpLine:
@@ -102,8 +104,8 @@ class CSharpLine:
     def _on_session_start(self, event: wire.CallStarted) -> None:
         desk, link, call_id = self._desk, self._link, event.call_id
         desk.expire()
-        if call_id in desk.calls:
-            desk.count("duplicate-call", link)
+        if (call := desk.calls.get(call_id)) is not None:
+            self._on_start_again(call, event)
             return
         if event.direction == "outbound":
             if not desk.start_placed(link, event, event.recording):
@@ -127,6 +129,34 @@ class CSharpLine:
         link.send(wire.HangUp(call_id, "not-allowed"))
 
     # --- calls that exist -----------------------------------------------------------
+
+    def _on_start_again(self, call: Call, event: wire.CallStarted) -> None:
+        """A gateway that cannot resume starts its call anew on another socket.
+
+        The running call keeps its socket; one that has lost it goes on here, if the same
+        caller may still call. Nothing is sent again: the gateway knows of no gap.
+        """
+        desk, link = self._desk, self._link
+        same = (
+            call.setup.dialect == "csharp"
+            and call.setup.direction == event.direction
+            and _key(call.setup.caller) == _key(event.caller)
+        )
+        allowed = same
+        if same and event.direction == "inbound":
+            request = PolicyRequest(event.call_id, "csharp", event.caller, "session_start")
+            decision = desk.deciding.by_rules(request, desk.inbound_gate)
+            desk.deciding.record(request, link.address, decision)
+            allowed = decision.authorized
+        if call.link is not None:
+            desk.count("duplicate-call", link)
+            if allowed and call.link is not link:
+                desk.wish(call, link, _GOT_EVERYTHING)
+        elif allowed:
+            desk.resume(call, link, _GOT_EVERYTHING)
+        else:
+            desk.count("duplicate-call", link)
+            link.send(wire.HangUp(event.call_id, "not-allowed"))
 
     def _on_resume(self, event: wire.CallResumed) -> None:
         call = self._desk.calls.get(event.call_id)

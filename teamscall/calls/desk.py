@@ -210,6 +210,12 @@ class Desk:
         for call in list(self.calls.values()):
             call.feed(EndRequested("server-shutdown", "bridge", goodbye))
 
+    def end_lost(self) -> None:
+        """A drain lets no socket in that could resume these calls."""
+        for call in list(self.calls.values()):
+            if call.link is None:
+                call.feed(EndRequested("connection-lost", "gateway", tell=False))
+
     def end(self, call_id: str, reason: str, by: EndedBy) -> bool:
         call = self.calls.get(call_id)
         if call is not None:

@@ -125,12 +125,14 @@ class Switchboard:
         """No new calls; goodbyes; wait at most ``seconds``; end what is left.
 
         With ``goodbye.shutdown`` it is spoken at once and each call ends when it was heard;
-        without one, calls have ``seconds`` to end by themselves.
+        without one, calls have ``seconds`` to end by themselves. A call whose socket is gone
+        ends at once.
         """
         desk = self._desk
         desk.draining = True
         for line in list(self._lines.values()):
             line.drain()
+        desk.end_lost()
         desk.quiet.clear()
         if goodbye := desk.config.goodbye.shutdown:
             desk.end_all(goodbye)

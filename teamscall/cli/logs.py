@@ -12,8 +12,10 @@ import json
 import logging
 import os
 import sys
+import traceback
 from typing import Literal
 
+from teamscall.errors import TeamscallError
 from teamscall.text import printable
 
 Format = Literal["auto", "text", "json"]
@@ -22,6 +24,9 @@ Format = Literal["auto", "text", "json"]
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "31;1", "DEBUG": "2"}
 _MAX_FIELD = 300
+_MAX_STACK = -20  # the innermost frames
+_MAX_CAUSES = 10
+_MAX_GROUP = 5
 
 
 def set_up(format_: Format, level: str) -> None:
@@ -42,6 +47,28 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     return {name: value for name, value in record.__dict__.items() if name not in _OWN}
 
 
+def _traceback(error: BaseException | None, indent: str = "", depth: int = 0) -> str:
+    """Where it happened, and of what type it is, causes first.
+
+    Not what it says, unless it is one of ours: a vendor's words may hold a key, and a
+    decoder's what a caller sent.
+    """
+    if error is None or depth > _MAX_CAUSES:
+        return f"{indent}(no more is told)"
+    parts: list[str] = []
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        parts += [_traceback(cause, indent, depth + 1), f"{indent}which led to:"]
+    stack = traceback.format_tb(error.__traceback__, _MAX_STACK)
+    parts += [indent + line for entry in stack for line in entry.splitlines()]
+    said = f": {printable(error.message, _MAX_FIELD)}" if isinstance(error, TeamscallError) else ""
+    parts.append(f"{indent}{type(error).__module__}.{type(error).__qualname__}{said}")
+    if isinstance(error, BaseExceptionGroup):
+        inside = error.exceptions[:_MAX_GROUP]
+        parts += [_traceback(one, indent + "  | ", depth + 1) for one in inside]
+    return "\n".join(parts)
+
+
 class JsonLines(logging.Formatter):
     """``{"v":1,"time":…,"level":…,"logger":…,"message":…, fields…}``."""
 
@@ -57,7 +84,7 @@ class JsonLines(logging.Formatter):
         for name, value in _fields(record).items():
             line.setdefault(name, printable(value, _MAX_FIELD) if isinstance(value, str) else value)
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = _traceback(record.exc_info[1])
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
@@ -85,7 +112,7 @@ class HumanLines(logging.Formatter):
             tail = " ".join(shown)
             line += f"  \x1b[2m{tail}\x1b[0m" if self._colour else f"  {tail}"
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            line += "\n" + _traceback(record.exc_info[1])
         return line
 
 

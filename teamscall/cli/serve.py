@@ -98,11 +98,9 @@ def serve(
     SIGTERM or Ctrl-C drains: no new calls, a goodbye where one is configured, a bounded
     wait. A second signal exits at once.
     """
-    import asyncio
-
     from teamscall.cli import logs
     from teamscall.cli.settings import load
-    from teamscall.server.run import serve as run
+    from teamscall.server.run import serve_process
 
     flags: dict[str, object] = {
         "engine": engine,
@@ -133,4 +131,4 @@ def serve(
 
         (log_banner if json_lines else print_banner)(bridge, loaded)
 
-    asyncio.run(run(loaded.config, on_ready=on_ready))
+    serve_process(loaded.config, on_ready=on_ready)

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -29,8 +30,10 @@ from teamscall.server.bridge import Bridge, Listening
 
 log = logging.getLogger("teamscall.bridge")
 
-# What a drain may take beyond the calls' own time: closing sockets, engines, the journal.
-TEARDOWN_S = 10.0
+# Stopping the engine, workers and all, once every call is over.
+ENGINE_STOP_S = 10.0
+# Tasks and threads that are still there when nothing is left to do.
+EXIT_S = 3.0
 
 
 class Running:
@@ -71,7 +74,7 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         if journal is not None:
             stack.callback(journal.close, 5.0)
-        stack.push_async_callback(engine.stop)
+        stack.push_async_callback(_stop, engine)
         await engine.start()
         await engine.prepare(_fixed_phrases(config))
         policy = Policy(config.authorization)
@@ -123,6 +126,36 @@ async def serve(config: Config, *, on_ready: Callable[[Running], None] | None = 
     log.info("Stopped")
 
 
+def serve_process(config: Config, *, on_ready: Callable[[Running], None] | None = None) -> None:
+    """``serve`` as the whole of this process, which ends even if something in it does not.
+
+    asyncio waits for good for a task that swallows its cancellation (an engine's session)
+    and for a thread that hangs; by then the calls are over and the journal is closed, so
+    the process exits under them.
+
+    Raises: as ``running``.
+    """
+    exit_anyway = threading.Timer(EXIT_S, _exit_anyway)
+    exit_anyway.daemon = True
+    with asyncio.Runner() as runner:
+        runner.run(serve(config, on_ready=on_ready))
+        exit_anyway.start()
+    exit_anyway.cancel()
+
+
+def _exit_anyway() -> None:
+    log.error("Something does not end: the process exits without it")
+    os._exit(0)
+
+
+async def _stop(engine: Engine) -> None:
+    try:
+        async with asyncio.timeout(ENGINE_STOP_S):
+            await engine.stop()
+    except TimeoutError:
+        log.error("The engine does not stop", extra={"engine": engine.name})
+
+
 async def _heartbeat() -> None:
     interval = systemd.watchdog_interval_s()
     while interval:
@@ -140,9 +173,15 @@ def _open_journal(config: Config, clock: Clock) -> Journal | None:
     if not config.journal.enabled:
         return None
     path = Path(config.journal.path) if config.journal.path else default_path()
-    journal = Journal(path, clock)
+    journal = Journal(
+        path, clock, warn=_warn_of_journal, retention_days=config.journal.retention_days
+    )
     journal.open()
     return journal
+
+
+def _warn_of_journal(detail: str) -> None:
+    log.warning("Journal", extra={"detail": detail})
 
 
 def _fixed_phrases(config: Config) -> list[str]:

@@ -398,6 +398,41 @@ class TestResume:
 
         asyncio.run(run())
 
+    def test_by_a_second_start_moves_a_call_whose_socket_is_gone(self) -> None:
+        async def run() -> None:
+            async with rig(EchoEngine()) as site:
+                first = site.call("c1")
+                for seq in range(5):
+                    site.board.received(first, wire.AudioIn("c1", seq, bytes(640)))
+                await site.until(lambda: len(first.of(wire.AudioOut)) == 5)
+                site.close(first)
+                second = site.csharp()
+                site.ask(second, "c1")
+                assert site.answer(second).authorized
+                site.start(second, "c1")
+                for seq in range(5, 10):
+                    site.board.received(second, wire.AudioIn("c1", seq, bytes(640)))
+                await site.until(lambda: len(second.of(wire.AudioOut)) == 5)
+                assert [f.seq for f in second.of(wire.AudioOut)] == [5, 6, 7, 8, 9]
+                assert site.ended() == []
+                site.board.received(second, wire.CallEnded("c1", "hangup-user"))
+                assert site.ended() == ["hangup-user"]
+
+        asyncio.run(run())
+
+    def test_by_a_second_start_is_for_the_same_caller_only(self) -> None:
+        async def run() -> None:
+            async with rig() as site:
+                first, second = site.call("c1"), site.csharp()
+                site.close(first)
+                site.start(second, "c1", BOB)
+                assert second.farewell == "not-allowed"
+                assert site.live() == {"c1"}
+                site.board.received(second, wire.CallEnded("c1", "hangup-user"))
+                assert site.live() == {"c1"}
+
+        asyncio.run(run())
+
     def test_that_never_comes_ends_the_call_and_frees_its_slot(self) -> None:
         from teamscall.config import Bridge
 

@@ -258,6 +258,17 @@ class TestTheDrain:
 
         asyncio.run(run())
 
+    def test_does_not_wait_for_a_call_that_nobody_can_resume(self) -> None:
+        async def run() -> None:
+            async with rig() as site:
+                site.close(site.call("c1"))
+                assert site.ended() == []
+                async with asyncio.timeout(PATIENCE_S):
+                    await site.board.drain(10 * PATIENCE_S)
+                assert site.ended() == ["connection-lost"]
+
+        asyncio.run(run())
+
     def test_ends_though_a_goodbye_hangs(self) -> None:
         async def run() -> None:
             line = ScriptLine(speak_ms=60_000)
