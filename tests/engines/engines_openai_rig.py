@@ -54,6 +54,8 @@ def cloud(settings: Settings | None = None) -> Iterator[Cloud]:
             ends.append(over)
             started.set()
             await over.wait()
+            # A connection that was accepted just now must begin before it can end.
+            await asyncio.sleep(0.05)
 
     ends: list[asyncio.Event] = []
     thread = threading.Thread(target=lambda: asyncio.run(live()))
