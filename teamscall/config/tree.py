@@ -36,6 +36,10 @@ def _key(
     )
 
 
+def _url(doc: str) -> msgspec.Meta:
+    return _key(doc, kind="url", pattern=_URL, allowed="an http or https URL")
+
+
 # An hour: no timeout of a call is usefully longer, and a typed-in zero too many is caught.
 _LONGEST_MS = 3_600_000
 
@@ -131,12 +135,7 @@ class Bridge(msgspec.Struct, frozen=True):
     ] = 60_000
     control_url: Annotated[
         str,
-        _key(
-            "Base URL of the gateway's REST control plane, for outbound calls.",
-            kind="url",
-            pattern=_URL,
-            allowed="an http or https URL",
-        ),
+        _url("Base URL of the gateway's REST control plane, for outbound calls."),
     ] = ""
 
 
@@ -184,12 +183,7 @@ class StandIn(msgspec.Struct, frozen=True):
     ] = 2_097_152
     worker_base_url: Annotated[
         str,
-        _key(
-            "StandIn's control endpoint, for outbound calls.",
-            kind="url",
-            pattern=_URL,
-            allowed="an http or https URL",
-        ),
+        _url("StandIn's control endpoint, for outbound calls."),
     ] = "http://127.0.0.1:9440"
     outbound_signature: Annotated[
         Literal["v2", "v1", "both"], _key("Which signature control requests carry.")
@@ -228,39 +222,19 @@ class OpenAI(msgspec.Struct, frozen=True):
 
     base_url: Annotated[
         str,
-        _key(
-            "Up to and with /v1; empty: OpenAI's own. Else $OPENAI_BASE_URL.",
-            kind="url",
-            pattern=_URL,
-            allowed="an http or https URL",
-        ),
+        _url("Up to and with /v1; empty: OpenAI's own. Else $OPENAI_BASE_URL."),
     ] = ""
     hear_base_url: Annotated[
         str,
-        _key(
-            "The same, for hearing only.",
-            kind="url",
-            pattern=_URL,
-            allowed="an http or https URL",
-        ),
+        _url("The same, for hearing only."),
     ] = ""
     think_base_url: Annotated[
         str,
-        _key(
-            "The same, for thinking only.",
-            kind="url",
-            pattern=_URL,
-            allowed="an http or https URL",
-        ),
+        _url("The same, for thinking only."),
     ] = ""
     speak_base_url: Annotated[
         str,
-        _key(
-            "The same, for speaking only.",
-            kind="url",
-            pattern=_URL,
-            allowed="an http or https URL",
-        ),
+        _url("The same, for speaking only."),
     ] = ""
     api_key: Annotated[Secret, _key("Another name of streaming.openai_api_key.")] = field(
         default_factory=Secret
@@ -319,12 +293,7 @@ class Response(msgspec.Struct, frozen=True):
     ] = ()
     base_url: Annotated[
         str,
-        _key(
-            "Base URL of an OpenAI-compatible chat endpoint.",
-            kind="url",
-            pattern=_URL,
-            allowed="an http or https URL",
-        ),
+        _url("Base URL of an OpenAI-compatible chat endpoint."),
     ] = ""
     api_key: Annotated[Secret, _key("API key of that endpoint.")] = field(default_factory=Secret)
     api_key_file: Annotated[str, _key("File that holds response.api_key.", kind="path")] = ""
@@ -353,12 +322,7 @@ class Authorization(msgspec.Struct, frozen=True):
     ] = ()
     hook_url: Annotated[
         str,
-        _key(
-            "URL asked after the rules granted: JSON by POST.",
-            kind="url",
-            pattern=_URL,
-            allowed="an http or https URL",
-        ),
+        _url("URL asked after the rules granted: JSON by POST."),
     ] = ""
     hook_timeout_ms: Annotated[
         int,
