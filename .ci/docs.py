@@ -26,6 +26,12 @@ SHELLS = {
     "fish": "teamscall.fish",
     "powershell": "teamscall.ps1",
 }
+# Found through fpath, the whole file is the function, and the first Tab calls it.
+ZSH_AUTOLOADED = """
+if [ "$funcstack[1]" = "_teamscall" ]; then
+  _teamscall_completion
+fi
+"""
 EXIT_WORDS = {
     ExitCode.OK: "What was asked for happened.",
     ExitCode.FAILED: "It did not happen: no reply was heard, the call failed.",
@@ -120,6 +126,12 @@ def command_page(name: str, command: Any, children: list[str]) -> str:
             ".TP",
             "\\fBNO_COLOR\\fR",
             "No colour, whatever the terminal can.",
+            ".TP",
+            "\\fBCI\\fR",
+            "Lines in place of pictures that are redrawn; so does TERM=dumb.",
+            ".TP",
+            "\\fBTEAMSCALL_EMULATE_SECRET\\fR",
+            "The secret that \\fBteamscall emulate\\fR signs with.",
         ]
     lines += [".SH SEE ALSO", "\\fBteamscall\\fR(1), \\fBteamscall.toml\\fR(5)"]
     return "\n".join(lines) + "\n"
@@ -155,7 +167,8 @@ def toml_page() -> str:
             "says, then in the platform's configuration directory, then in /etc/teamscall. "
             "Flags win over the environment, the environment over the file. Each key can also "
             "be written in camelCase. A secret can be given as KEY, as KEY_env (the name of an "
-            "environment variable) or as KEY_file (a file)."
+            "environment variable) or as KEY_file (a file); the file, the environment and the "
+            "flags may each give one of them."
         ),
         ".SH KEYS",
     ]
@@ -183,6 +196,7 @@ def wanted() -> dict[Path, str]:
         ROOT / "completions" / file: get_completion_script(
             prog_name="teamscall", complete_var="_TEAMSCALL_COMPLETE", shell=shell
         )
+        + ZSH_AUTOLOADED * (shell == "zsh")
         + "\n"
         for shell, file in SHELLS.items()
     }

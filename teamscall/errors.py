@@ -78,6 +78,20 @@ class InputError(TeamscallError):
     exit_code = ExitCode.USAGE
 
 
+class OutputLost(TeamscallError):
+    """stdout took no more of the result.
+
+    Attributes:
+        silent: its reader went away, as ``head`` does; nobody needs to be told.
+    """
+
+    fault = "operator"
+
+    def __init__(self, message: str, *, silent: bool) -> None:
+        super().__init__(message)
+        self.silent = silent
+
+
 class DialError(TeamscallError):
     """The emulator could not reach the server, or lost it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated
 
 import typer
@@ -42,3 +43,8 @@ serve.register(app)
 emulate.register(app)
 config.register(app)
 fake_openai.register(app)
+
+for command in app.registered_commands:
+    # Typer keeps a docstring's line breaks; a terminal has its own width.
+    text = inspect.cleandoc(command.help or inspect.getdoc(command.callback) or "")
+    command.help = "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))

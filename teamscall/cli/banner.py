@@ -57,6 +57,7 @@ def facts(bridge: Running, loaded: Loaded) -> list[tuple[str, str]]:
 def print_banner(bridge: Running, loaded: Loaded) -> None:
     """For people, on stderr."""
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
@@ -64,16 +65,18 @@ def print_banner(bridge: Running, loaded: Loaded) -> None:
 
     console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
     console.print(Text(f"teamscall {__version__} is answering", style="bold"))
-    if sys.stderr.isatty():
-        table = Table.grid(padding=(0, 2))
-        for name, value in facts(bridge, loaded):
-            table.add_row(Text(f"  {name}", style="dim"), Text(value))
-        console.print(table)
-    else:  # a pipe has no width: one line per fact
+    if not sys.stderr.isatty():  # a pipe has no width: one line per fact
         for name, value in facts(bridge, loaded):
             console.print(Text(f"  {name:<15}{value}"))
+        for warning in loaded.warnings:
+            console.print(Text(f"  warning: {warning}"))
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts(bridge, loaded):
+        table.add_row(Text(f"  {name}", style="dim"), Text(value))
+    console.print(table)
     for warning in loaded.warnings:
-        console.print(Text(f"  warning: {warning}", style="yellow"))
+        console.print(Padding(Text(f"warning: {warning}", style="yellow"), (0, 0, 0, 2)))
 
 
 def log_banner(bridge: Running, loaded: Loaded) -> None:

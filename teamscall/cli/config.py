@@ -45,6 +45,8 @@ def show(
     from teamscall.cli.settings import load
     from teamscall.config import Secret, iter_options
 
+    if json_ and toml:
+        raise typer.BadParameter("--json and --toml exclude each other")
     loaded = load(config, {}, set_)
     values: dict[str, object] = {}
     for option in iter_options():

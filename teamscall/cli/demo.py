@@ -67,27 +67,39 @@ def demo(
     """
     import asyncio
 
-    from teamscall.cli.demo_view import play_demo
+    from teamscall.cli.demo_view import play_demo, print_failure
+    from teamscall.errors import ExitCode, OutputLost, TeamscallError
 
     given = [name for name, value in (("--say", say), ("--wav", wav), ("--mic", mic)) if value]
     if len(given) > 1:
         raise typer.BadParameter(f"{' and '.join(given)} exclude each other")
     if device is not None and not mic:
         raise typer.BadParameter("--device goes with --mic")
-    code = asyncio.run(
-        play_demo(
-            say=say,
-            wav=wav,
-            mic=mic,
-            device=device,
-            dialect=dialect.value,
-            engine=engine.value if engine else None,
-            out=out,
-            stereo=stereo,
-            patience=patience,
-            config=config,
-            pairs=set_ or [],
-            json_lines=json_,
+    try:
+        code = asyncio.run(
+            play_demo(
+                say=say,
+                wav=wav,
+                mic=mic,
+                device=device,
+                dialect=dialect.value,
+                engine=engine.value if engine else None,
+                out=out,
+                stereo=stereo,
+                patience=patience,
+                config=config,
+                pairs=set_ or [],
+                json_lines=json_,
+            )
         )
-    )
+    except OutputLost:
+        raise
+    except TeamscallError as error:
+        if json_:
+            print_failure(error)
+        raise
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        if json_:
+            print_failure(None)
+        code = ExitCode.INTERRUPTED
     raise typer.Exit(code)

@@ -18,7 +18,7 @@ from teamscall.clock import SystemClock
 from teamscall.config import Config
 from teamscall.emulator.call import run_call
 from teamscall.emulator.controls import Controls
-from teamscall.emulator.happenings import EmulatorEvent
+from teamscall.emulator.happenings import Connected, EmulatorEvent
 from teamscall.emulator.plan import Dial, Plan
 from teamscall.emulator.report import Report
 from teamscall.emulator.sources import Source, after_lead_in
@@ -62,6 +62,7 @@ class Demo:
         self._source = source
         self._spoken = spoken
         self.controls = Controls()
+        self.in_call = False  # a hang-up is possible
         self.tracks = Tracks()
         self._records: list[records.CallRecord] = []
 
@@ -87,6 +88,11 @@ class Demo:
             bridge.switchboard.watch(self._records.append)
             bridge.switchboard.watch(on_record)
             on_ready(bridge)
+
+            def watch(event: EmulatorEvent) -> None:
+                self.in_call = self.in_call or isinstance(event, Connected)
+                on_event(event)
+
             plan = Plan(
                 dial=Dial(
                     url=bridge.listening[0].urls[0],
@@ -102,7 +108,7 @@ class Demo:
                 plan,
                 after_lead_in(self._source),
                 clock=SystemClock(),
-                on_event=on_event,
+                on_event=watch,
                 controls=self.controls,
                 tracks=self.tracks,
                 play=play,
@@ -116,7 +122,9 @@ class Demo:
         said = tuple(turn.said_text for turn in turns if turn.said_text)
         share = words_heard(self._spoken, " ".join(heard)) if self._spoken else None
         echo = self._config.engine == "echo"  # nobody understands; the voice comes back
-        if not heard and not echo:
+        if report.outcome == "interrupted":
+            failed = "Interrupted before the end of the call."
+        elif not heard and not echo:
             failed = "The engine heard no speech."
         elif share is not None and share < UNDERSTOOD and not echo:
             failed = f"The engine understood only {share:.0%} of the words."
@@ -128,19 +136,29 @@ class Demo:
 
 
 def demo_flags(dialect: Dialect) -> dict[str, object]:
-    """The configuration of a demo's bridge: any free port, a secret made for this run."""
+    """The configuration of a demo's bridge: any free port, a secret made for this run.
+
+    It overrides what of a file or the environment would keep the demo's caller out.
+    """
     secret = secrets.token_urlsafe(32)
     standin = dialect == "standin"
     return {
         "serve.enabled": not standin,
         "serve.port": 0,
         "serve.bind": "127.0.0.1",
+        "serve.tls_cert": "",
+        "serve.tls_key": "",
         "bridge.secret": secret,
         "standin.enabled": standin,
         "standin.port": 0,
         "standin.bind": "127.0.0.1",
+        "standin.tls_cert": "",
+        "standin.tls_key": "",
         "standin.secret": secret,
+        "inbound.enabled": True,
         "authorization.mode": "open",
+        "authorization.hook_command": [],
+        "authorization.hook_url": "",
         "journal.enabled": False,
     }
 

@@ -6,10 +6,8 @@ to stdout.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,15 +20,17 @@ from rich.text import Text
 
 from teamscall.audio.wav import write_stereo, write_wav
 from teamscall.calls import records
-from teamscall.cli import logs
+from teamscall.cli import logs, streams
 from teamscall.cli.demo_run import QUESTION, Demo, Result, demo_flags, question_wav
+from teamscall.cli.outputs import check_writable
 from teamscall.cli.settings import load
+from teamscall.cli.stopping import stop_on_signals
 from teamscall.emulator import happenings
 from teamscall.emulator.devices import Loudspeaker, Microphone
 from teamscall.emulator.report import Report
 from teamscall.emulator.sources import Pcm, Source, wav
 from teamscall.engines.offline.synthesise import synthesise
-from teamscall.errors import ExitCode, InputError
+from teamscall.errors import ExitCode, OutputLost, TeamscallError
 from teamscall.server.run import Running
 from teamscall.text import kebab, printable
 from teamscall.wire.events import Dialect
@@ -65,9 +65,9 @@ async def play_demo(
 
     Raises:
         TeamscallError: the input, the configuration, an engine or a port cannot be used.
+        asyncio.CancelledError: it was interrupted before there was a call.
     """
-    for path in filter(None, (out, stereo)):
-        _check_writable(path)
+    check_writable({"--out": out, "--stereo": stereo}, reads=wav)
     flags = demo_flags(dialect) | ({"engine": engine} if engine else {})
     # A file is used only when it is named: the demo must not depend on what lies around.
     loaded = load(config or Path(os.devnull), flags, pairs)
@@ -75,27 +75,38 @@ async def play_demo(
     view: _View
     if json_lines:
         view = _JsonView()
-    elif sys.stderr.isatty() and "CI" not in os.environ:
+    elif streams.live(sys.stderr):
         view = _LiveView()
     else:
         view = _PlainView()
-    with view:
-        view.note("preparing the question" if say else "loading the engine")
-        source, spoken, play = await _input(say, wav, mic, device)
-        demo = Demo(loaded.config, dialect, source, spoken)
-        view.note("loading the engine")
-        if os.name == "posix":  # elsewhere Ctrl-C interrupts the run itself
-            asyncio.get_running_loop().add_signal_handler(
-                signal.SIGINT, lambda: demo.controls.hang_up(interrupted=True)
+    demo: Demo | None = None
+
+    def hang_up() -> None:
+        if demo is not None:  # with a microphone it is the way to end the demo
+            demo.controls.hang_up(interrupted=not mic)
+
+    def in_call() -> bool:
+        return demo is not None and demo.in_call
+
+    try:
+        with view, stop_on_signals(hang_up, in_call) as stop:
+            view.on_lost = stop
+            view.note("preparing the question" if say else "loading the engine")
+            source, spoken, play = await _input(say, wav, mic, device)
+            if say:
+                view.note("loading the engine")
+            demo = Demo(loaded.config, dialect, source, spoken)
+            result = await demo.run(
+                on_ready=view.ready,
+                on_record=view.record,
+                on_event=view.event,
+                play=play,
+                patience_s=patience,
+                duration_s=MIC_SECONDS if mic else None,
             )
-        result = await demo.run(
-            on_ready=view.ready,
-            on_record=view.record,
-            on_event=view.event,
-            play=play,
-            patience_s=patience,
-            duration_s=MIC_SECONDS if mic else None,
-        )
+    finally:
+        if view.lost is not None:
+            raise view.lost
     write_wav(out, demo.tracks.reply)
     if stereo is not None:
         write_stereo(stereo, demo.tracks.caller, demo.tracks.bot)
@@ -122,18 +133,14 @@ async def _input(
     return Pcm(question_wav()), QUESTION, None
 
 
-def _check_writable(path: Path) -> None:
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise InputError(
-            f"Cannot write {path}.", hint="Name a file in a folder that exists, with --out."
-        )
-
-
 # --- views -------------------------------------------------------------------------------
 
 
 class _View:
     """What is shown while the call goes on."""
+
+    lost: OutputLost | None = None  # why nothing more can be shown
+    on_lost: Callable[[], None] = staticmethod(lambda: None)
 
     def __enter__(self) -> _View:
         return self
@@ -169,7 +176,11 @@ class _JsonView(_View):
             self._put({"side": "emulator", **msgspec.to_builtins(event)})
 
     def _put(self, line: dict[str, object]) -> None:
-        print(json.dumps({"v": 1, **line}, ensure_ascii=False), flush=True)
+        try:
+            print(json.dumps({"v": 1, **line}, ensure_ascii=False), flush=True)
+        except OutputLost as error:  # raised at the end: here it would tear the call
+            self.lost = self.lost or error
+            self.on_lost()
 
 
 class _PlainView(_View):
@@ -352,6 +363,8 @@ def _print_summary(result: Result, out: Path, stereo: Path | None) -> None:
 
 def _latency_words(result: Result) -> str:
     turn = next((t for t in result.turns if t.kind == "answer"), None)
+    if not result.turns:
+        return "not measured: the engine took no turn"
     if turn is None or turn.latency.first_frame_ms is None:
         return "not measured: there was no answer"
     parts: list[str] = []
@@ -372,6 +385,18 @@ def _frame_words(report: Report) -> str:
         f"interval p50 {jitter.p50:.1f} p95 {jitter.p95:.1f} max {jitter.max:.1f} ms, "
         f"{report.heard.gaps} gaps"
     )
+
+
+def print_failure(error: TeamscallError | None) -> None:
+    """The summary, as JSON, of a demo that an error (None: an interruption) prevented."""
+    summary = {
+        "v": 1,
+        "event": "summary",
+        "ok": False,
+        "failed": error.message if error else "Interrupted before the call.",
+        "hint": error.hint if error else "",
+    }
+    print(json.dumps(summary, ensure_ascii=False), flush=True)
 
 
 def _print_json(result: Result, out: Path, stereo: Path | None) -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,8 +16,10 @@ import msgspec
 
 from teamscall.cli.emulate import SECRET_ENV
 from teamscall.cli.emulate_view import Keys, View, choose_view, print_devices
+from teamscall.cli.outputs import check_writable
+from teamscall.cli.stopping import stop_on_signals
 from teamscall.clock import SystemClock
-from teamscall.emulator import sources
+from teamscall.emulator import happenings, sources
 from teamscall.emulator.call import run_call
 from teamscall.emulator.controls import Controls
 from teamscall.emulator.devices import Loudspeaker, Microphone, list_devices
@@ -28,7 +28,7 @@ from teamscall.emulator.picture import read_video
 from teamscall.emulator.plan import DIGITS, Dial, Generation, Plan, Press
 from teamscall.emulator.report import Report, failed
 from teamscall.emulator.tracks import Tracks
-from teamscall.errors import ExitCode, InputError, TeamscallError
+from teamscall.errors import ExitCode, InputError, OutputLost, TeamscallError
 from teamscall.text import printable
 from teamscall.wire.events import Caller, Dialect, Direction, RecordingStatus
 
@@ -92,13 +92,19 @@ class Options(msgspec.Struct, frozen=True):
 
 
 def place(options: Options) -> ExitCode:
-    """Do what the command line says; every deliberate error is printed, none leaves."""
+    """Do what the command line says; every deliberate error is printed.
+
+    Raises:
+        OutputLost: there is nowhere to print to any more.
+    """
     view = choose_view(json_lines=options.json_lines, quiet=options.quiet)
     try:
         if options.list_devices:
             print_devices(list_devices(), json_lines=options.json_lines)
             return ExitCode.OK
         report = asyncio.run(_call(options, view))
+    except OutputLost:
+        raise
     except TeamscallError as error:
         report = failed(
             error,
@@ -109,7 +115,16 @@ def place(options: Options) -> ExitCode:
         )
         view.error(error, report)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        return ExitCode.INTERRUPTED
+        report = Report(
+            outcome="interrupted",
+            exit_code=int(ExitCode.INTERRUPTED),
+            reason="interrupted before the call",
+            call_id=options.call_id,
+            url=shown(options.url),
+            dialect=cast(Dialect, options.dialect),
+            direction=cast(Direction, options.direction),
+        )
+        view.interrupted(report)
     return ExitCode(report.exit_code)
 
 
@@ -117,8 +132,7 @@ async def _call(options: Options, view: View) -> Report:
     plan = make_plan(options, read_secret(options, os.environ))
     if options.secret is not None:
         view.warn(f"--secret is visible to others in ps; use --secret-file or ${SECRET_ENV}")
-    for path in filter(None, (options.out, options.stereo)):
-        _check_writable(path)
+    check_writable({"--out": options.out, "--stereo": options.stereo}, reads=options.wav)
     controls = Controls()
     tracks = Tracks() if options.out or options.stereo else None
     with ExitStack() as stack:
@@ -129,7 +143,23 @@ async def _call(options: Options, view: View) -> Report:
             loudspeaker = Loudspeaker(options.speaker_device)
             stack.callback(loudspeaker.close)
             play = loudspeaker.play
-        _hang_up_on_signals(controls, stack)
+        connected = False
+        lost: OutputLost | None = None
+
+        def on_event(event: happenings.EmulatorEvent) -> None:
+            nonlocal connected, lost
+            connected = connected or isinstance(event, happenings.Connected)
+            try:
+                view.event(event)
+            except OutputLost as error:  # it must not tear the call: it is hung up
+                lost = error
+                controls.hang_up("stdout cannot be written", interrupted=True)
+
+        stack.enter_context(
+            stop_on_signals(
+                lambda: controls.hang_up("interrupted", interrupted=True), lambda: connected
+            )
+        )
         stack.enter_context(view.live())
         if view.interactive:
             stack.enter_context(Keys(controls))
@@ -137,12 +167,14 @@ async def _call(options: Options, view: View) -> Report:
             plan,
             source,
             clock=SystemClock(),
-            on_event=view.event,
+            on_event=on_event,
             controls=controls,
             tracks=tracks,
             play=play,
         )
     files = _write(options, tracks) if tracks is not None else {}
+    if lost is not None:
+        raise lost
     view.report(report, files)
     return report
 
@@ -269,14 +301,6 @@ async def _source(options: Options, view: View) -> sources.Source:
     return sources.Silence()
 
 
-def _check_writable(path: Path) -> None:
-    parent = path.absolute().parent
-    if path.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise InputError(
-            f"{printable(str(path))} cannot be written.", hint="Name a file in a folder of yours."
-        )
-
-
 def _write(options: Options, tracks: Tracks) -> dict[str, str]:
     """Write the files that were asked for and hold sound; return their names by option."""
     from teamscall.audio.wav import write_stereo, write_wav
@@ -289,22 +313,3 @@ def _write(options: Options, tracks: Tracks) -> dict[str, str]:
         write_stereo(options.stereo, tracks.caller, tracks.bot)
         files["stereo"] = str(options.stereo)
     return files
-
-
-def _hang_up_on_signals(controls: Controls, stack: ExitStack) -> None:
-    """The first Ctrl-C hangs up, the second leaves at once."""
-    if sys.platform == "win32":
-        return  # no signal handlers in its event loops: Ctrl-C cancels
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    seen: list[int] = []
-
-    def stop() -> None:
-        if seen:
-            task.cancel()
-        seen.append(1)
-        controls.hang_up("interrupted", interrupted=True)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-        stack.callback(loop.remove_signal_handler, number)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from teamscall.cli import streams
 from teamscall.emulator import happenings as seen
 from teamscall.emulator.controls import Controls
 from teamscall.emulator.devices import Device
@@ -57,6 +58,9 @@ class View:
         if error.hint:
             _err(f"  {error.hint}")
 
+    def interrupted(self, report: Report) -> None:
+        """Stopped before there was a call."""
+
     def report(self, report: Report, files: Mapping[str, str]) -> None:
         for line in summary(report, files):
             print(line)
@@ -94,6 +98,9 @@ class JsonView(View):
     def error(self, error: TeamscallError, report: Report) -> None:
         if not self._quiet:
             super().error(error, report)
+        self.report(report, {})
+
+    def interrupted(self, report: Report) -> None:
         self.report(report, {})
 
     def report(self, report: Report, files: Mapping[str, str]) -> None:
@@ -275,8 +282,7 @@ def choose_view(*, json_lines: bool, quiet: bool) -> View:
         return JsonView(quiet)
     if quiet:
         return View()
-    dumb = os.environ.get("TERM", "") == "dumb" or "CI" in os.environ
-    return LiveView() if sys.stderr.isatty() and not dumb else PlainView()
+    return LiveView() if streams.live(sys.stderr) else PlainView()
 
 
 def print_devices(devices: Sequence[Device], *, json_lines: bool) -> None:
@@ -352,8 +358,8 @@ def summary(report: Report, files: Mapping[str, str]) -> list[str]:
         f"sent      {sent.frames} frames, lateness p95 {sent.lateness.p95:.1f} ms, "
         f"max {sent.lateness.max:.1f} ms",
         f"received  {got.frames} frames, interval p50 {got.interval.p50:.1f} "
-        f"p95 {got.interval.p95:.1f} max {got.interval.max:.1f} ms, "
-        f"buffered up to {got.buffered.max:.0f} ms",
+        f"p95 {got.interval.p95:.1f} max {got.interval.max:.1f} ms",
+        f"buffered  up to {got.buffered.max:.0f} ms",
         f"heard     {heard.speech_ms / 1000:.1f} s of speech, {heard.gaps} gaps",
     ]
     faults = {

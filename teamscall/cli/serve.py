@@ -96,7 +96,7 @@ def serve(
     """Run the bridge: answer Teams calls until it is told to stop.
 
     SIGTERM or Ctrl-C drains: no new calls, a goodbye where one is configured, a bounded
-    wait. A second signal exits at once.
+    wait, exit code 0. A second signal exits at once.
     """
     from teamscall.cli import logs
     from teamscall.cli.settings import load
@@ -131,4 +131,4 @@ def serve(
 
         (log_banner if json_lines else print_banner)(bridge, loaded)
 
-    serve_process(loaded.config, on_ready=on_ready)
+    raise typer.Exit(serve_process(loaded.config, on_ready=on_ready))

@@ -31,12 +31,15 @@ _PLACEHOLDERS = frozenset(
         "your-32-char-minimum-secret-here",
         "your-shared-secret",
         "your-secret-here",
-        "replace-me",
-        "change-me",
-        "changeme",
         "sk-...",
     }
 )
+
+# Said of a secret, however it is spelt: CHANGE_ME, ChangeMeChangeMe, <replace-me>.
+_PLACEHOLDER_WORDS = ("changeme", "changethis", "replaceme", "placeholder", "yoursecret")
+
+# 32 random hexadecimal digits have 14 different ones on average.
+_FEW_CHARACTERS = 8
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -178,7 +181,7 @@ def _secrets(config: Config) -> Iterator[Finding]:
                 f"{key} has a line break or control character in it: no HTTP header carries that",
                 key,
             )
-        if secret.reveal().strip().lower() in _PLACEHOLDERS:
+        if _is_placeholder(secret.reveal()):
             yield _error(f"{key} is a placeholder copied from the documentation", key)
         elif key == "bridge.secret" and 0 < len(secret.reveal()) < MIN_BRIDGE_SECRET:
             yield _error(
@@ -192,6 +195,14 @@ def _secrets(config: Config) -> Iterator[Finding]:
                 "and register it in StandIn",
                 key,
             )
+        elif key.endswith(".secret") and 0 < len(set(secret.reveal())) < _FEW_CHARACTERS:
+            yield _warn(f"{key} is easy to guess: few different characters; {generate}", key)
+
+
+def _is_placeholder(secret: str) -> bool:
+    text = secret.strip().lower()
+    letters = "".join(filter(str.isalpha, text))
+    return text in _PLACEHOLDERS or any(word in letters for word in _PLACEHOLDER_WORDS)
 
 
 def _tls(config: Config) -> Iterator[Finding]:

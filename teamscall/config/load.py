@@ -1,7 +1,8 @@
 """From TOML, environment and flags to the tree, with the origin of every value.
 
-Flags beat the environment, which beats the file, which beats the defaults. All problems
-are reported at once; a value that is wrong and secret is shown masked.
+Flags beat the environment, which beats the file, which beats the defaults. A secret has
+one source in each of them. All problems are reported at once; a value that is wrong and
+secret is shown masked.
 
 Environment variables: ``TEAMSCALL_`` and the path in upper case with ``_`` for the dot.
 An empty variable counts as not set (compose files pass those through).
@@ -113,9 +114,9 @@ def load_config(
     file = _find(path, env)
     given: dict[str, _Given] = {}
     if file is not None:
-        given.update(_from_file(file, problems))
-    given.update(_from_env(env, warnings))
-    given.update(_from_flags(flags or {}, flag_names or {}, problems))
+        _lay(given, dict(_from_file(file, problems)))
+    _lay(given, dict(_from_env(env, warnings)))
+    _lay(given, dict(_from_flags(flags or {}, flag_names or {}, problems)))
     for name, variable in _FALLBACK_VARIABLES.items():
         if not options()[name].secret and name not in given and env.get(variable):
             origin = f"environment {variable}"
@@ -145,7 +146,7 @@ def load_config(
                 (problems if finding.fatal else warnings).append(finding.text)
     if problems:
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
-        where = f" ({file.path})" if file is not None else ""
+        where = f" ({file.path})" if file is not None and file.document else ""
         raise ConfigError(f"The configuration has {count}{where}.", problems=_lines(problems))
     return Loaded(
         config=config,
@@ -172,6 +173,18 @@ def _find(path: Path | None, env: Mapping[str, str]) -> TomlFile | None:
 
 
 # --- layers -----------------------------------------------------------------------
+
+
+def _lay(given: dict[str, _Given], layer: Mapping[str, _Given]) -> None:
+    """Put a layer over those below. A secret's three keys are one value: whichever of them
+    a layer gives, those below have no say."""
+    for option in options().values():
+        if option.secret:
+            sources = _sources(option)
+            if any(key in layer and layer[key].value for key in sources):
+                for key in sources:
+                    given.pop(key, None)
+    given.update(layer)
 
 
 def _from_file(file: TomlFile, problems: list[str]) -> Iterator[tuple[str, _Given]]:
@@ -341,6 +354,11 @@ def _without_credentials(url: str) -> str:
 # --- secrets ----------------------------------------------------------------------
 
 
+def _sources(option: Option) -> tuple[str, str, str]:
+    """The keys that may give a secret: itself, by a file, by an environment variable."""
+    return option.path, f"{option.path}_file", f"{option.path}_env"
+
+
 def _resolve_secret(
     option: Option,
     values: dict[str, object],
@@ -351,7 +369,7 @@ def _resolve_secret(
     broken: set[str],
 ) -> None:
     """Put the secret's value in place, from the one source that is given."""
-    name, by_file, by_env = option.path, f"{option.path}_file", f"{option.path}_env"
+    name, by_file, by_env = _sources(option)
     sources = [key for key in (name, by_file, by_env) if values.get(key)]
     if not broken.isdisjoint((name, by_file, by_env)):
         broken.add(name)  # already told; "missing" would be a second, wrong complaint

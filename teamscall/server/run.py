@@ -23,6 +23,7 @@ from teamscall.clock import Clock, SystemClock
 from teamscall.config import Config
 from teamscall.engines.base import Engine
 from teamscall.engines.select import build_engine
+from teamscall.errors import ExitCode
 from teamscall.journal.store import Journal, default_path
 from teamscall.policy.authorization import Policy
 from teamscall.server import systemd
@@ -89,16 +90,28 @@ async def running(
         yield Running(config, switchboard, bridge, engine, listening, journal)
 
 
-async def serve(config: Config, *, on_ready: Callable[[Running], None] | None = None) -> None:
+async def serve(config: Config, *, on_ready: Callable[[Running], None] | None = None) -> ExitCode:
     """Answer calls until SIGTERM or SIGINT, then drain; a second signal exits at once.
+
+    A signal that comes before it is up ends the start. Returns OK, or INTERRUPTED for a
+    SIGINT during the start.
 
     Raises: as ``running``.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
     signals = (signal.SIGTERM, signal.SIGINT)
+    up = False
+    early: signal.Signals | None = None
 
     def first(which: signal.Signals) -> None:
+        nonlocal early
+        if not up:
+            early = which
+            task.cancel()
+            return
         for number in signals:
             loop.remove_signal_handler(number)
             signal.signal(number, _exit_at_once)
@@ -109,24 +122,32 @@ async def serve(config: Config, *, on_ready: Callable[[Running], None] | None = 
         )
         stop.set()
 
-    async with running(config) as bridge:
-        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C interrupts run()
-            for number in signals:
-                loop.add_signal_handler(number, first, number)
-        if on_ready is not None:
-            on_ready(bridge)
-        systemd.notify("READY=1")
-        beat = asyncio.TaskGroup()
-        async with beat:
-            heart = beat.create_task(_heartbeat())
-            await stop.wait()
-            heart.cancel()
-        systemd.notify("STOPPING=1")
-        await bridge.switchboard.drain(float(config.shutdown.drain_seconds))
+    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C interrupts run()
+        for number in signals:  # before the start: a container's process 1 has no default
+            loop.add_signal_handler(number, first, number)
+    try:
+        async with running(config) as bridge:
+            up = True
+            if on_ready is not None:
+                on_ready(bridge)
+            systemd.notify("READY=1")
+            async with asyncio.TaskGroup() as beat:
+                heart = beat.create_task(_heartbeat())
+                await stop.wait()
+                systemd.notify("STOPPING=1")
+                # It beats on: the watchdog must not cut a drain short.
+                await bridge.switchboard.drain(float(config.shutdown.drain_seconds))
+                heart.cancel()
+    except asyncio.CancelledError:
+        if early is None:
+            raise
+        log.info("Stopped before it answered", extra={"signal": early.name})
+        return ExitCode.INTERRUPTED if early == signal.SIGINT else ExitCode.OK
     log.info("Stopped")
+    return ExitCode.OK
 
 
-def serve_process(config: Config, *, on_ready: Callable[[Running], None] | None = None) -> None:
+def serve_process(config: Config, *, on_ready: Callable[[Running], None] | None = None) -> ExitCode:
     """``serve`` as the whole of this process, which ends even if something in it does not.
 
     asyncio waits for good for a task that swallows its cancellation (an engine's session)
@@ -138,9 +159,10 @@ def serve_process(config: Config, *, on_ready: Callable[[Running], None] | None 
     exit_anyway = threading.Timer(EXIT_S, _exit_anyway)
     exit_anyway.daemon = True
     with asyncio.Runner() as runner:
-        runner.run(serve(config, on_ready=on_ready))
+        code = runner.run(serve(config, on_ready=on_ready))
         exit_anyway.start()
     exit_anyway.cancel()
+    return code
 
 
 def _exit_anyway() -> None:

@@ -51,6 +51,8 @@ def test_a_sound_configuration_says_nothing() -> None:
         ({"bridge__secret": "short"}, "bridge.secret has 5 characters, at least 32"),
         ({"bridge__secret": "your-shared-secret-min-32-chars"}, "bridge.secret is a placeholder"),
         ({"bridge__secret": "your-32-char-minimum-secret-here"}, "bridge.secret is a placeholder"),
+        ({"bridge__secret": "CHANGE_ME_" * 4}, "bridge.secret is a placeholder"),
+        ({"bridge__secret": f"<replace-me>{SECRET}"}, "bridge.secret is a placeholder"),
         ({"bridge__secret": f"{SECRET}\nx"}, "bridge.secret has a line break"),
         ({"streaming__openai_api_key": "sk-..."}, "openai_api_key is a placeholder"),
         ({"standin__enabled": True}, "standin.secret is missing"),
@@ -239,3 +241,14 @@ def test_what_is_loopback() -> None:
         assert checks.is_loopback(host), host
     for host in ("", "0.0.0.0", "::", "10.0.0.1", "localhost.example.org", "127.0.0.1.example"):
         assert not checks.is_loopback(host), host
+
+
+def test_a_secret_of_few_characters_is_a_warning() -> None:
+    problems, (warning,) = judge(bridge__secret="abc" * 12)
+    assert not problems
+    assert warning.startswith("bridge.secret is easy to guess")
+
+
+def test_a_key_is_no_finding() -> None:
+    assert judge(streaming__openai_api_key="") == ((), ())
+    assert judge(streaming__openai_api_key="sk-1234567890") == ((), ())

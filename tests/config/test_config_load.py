@@ -504,11 +504,22 @@ def test_a_secret_from_the_environment_or_a_file_that_it_names(tmp_path: Path) -
 
 
 def test_two_sources_of_one_secret_are_an_error_that_shows_neither(file: Path) -> None:
-    (problem,) = problems_of(file, "bridge.secret_file = 'x'", {"TEAMSCALL_BRIDGE_SECRET": SECRET})
+    text = f"bridge.secret_file = 'x'\nbridge.secret = '{SECRET}'"
+    (problem,) = problems_of(file, text)
     assert problem == (
-        "bridge.secret: has two sources, bridge.secret (environment TEAMSCALL_BRIDGE_SECRET) and "
+        "bridge.secret: has two sources, bridge.secret (file teamscall.toml line 2) and "
         "bridge.secret_file (file teamscall.toml line 1); keep one"
     )
+
+
+def test_a_secret_of_a_layer_above_replaces_every_source_below(file: Path) -> None:
+    text = "[bridge]\nsecret_file = 'no-such-file'\n"
+    loaded = load(file, text, {"TEAMSCALL_BRIDGE_SECRET": SECRET})
+    assert loaded.config.bridge.secret.reveal() == SECRET
+    assert loaded.config.bridge.secret_file == ""
+    assert loaded.origins["bridge.secret"] == "environment TEAMSCALL_BRIDGE_SECRET"
+    loaded = load(file, text, {"TEAMSCALL_BRIDGE_SECRET_ENV": "NOT_SET"}, {"bridge.secret": SECRET})
+    assert loaded.config.bridge.secret.reveal() == SECRET
 
 
 def test_secret_files_that_cannot_be_used(file: Path) -> None:

