@@ -119,6 +119,8 @@ def _in_words(base: Any, meta: msgspec.Meta) -> tuple[str, str, tuple[str, ...]]
     if get_origin(base) is tuple:
         if meta.extra is not None and meta.extra["kind"] == "command":
             return "list of strings", "a list of strings, or one command line", ()
+        if named := get_args(get_args(base)[0]):
+            return "list of strings", "a list of " + ", ".join(named), named
         return "list of strings", "a list of strings", ()
     return "string", "a string", ()
 

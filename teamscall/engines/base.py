@@ -25,12 +25,23 @@ AnswerStatus = Literal["completed", "cancelled", "failed"]
 Stage = Literal["hear", "think", "speak", "session"]
 
 
+class Line(msgspec.Struct, frozen=True):
+    """One line of a conversation, as far as it was really said and heard."""
+
+    role: Literal["caller", "bot"]
+    text: str
+
+
 class CallBrief(msgspec.Struct, frozen=True):
-    """What an engine may know about a call. Names are for addressing the caller."""
+    """What an engine may know about a call. Names are for addressing the caller.
+
+    ``history``: what was said before this session, when it takes over from another one.
+    """
 
     call_id: str
     direction: Literal["inbound", "outbound"] = "inbound"
     caller_name: str = ""
+    history: tuple[Line, ...] = ()
 
 
 # --- commands: call -> engine -------------------------------------------------------
@@ -48,8 +59,22 @@ class BeginUtterance(msgspec.Struct, frozen=True):
     utterance: int
 
 
+class PeekUtterance(msgspec.Struct, frozen=True):
+    """``local`` turn taking: the caller paused, perhaps for good. A ``settled`` transcript
+    of what was said so far is wanted, soon or never; more of the utterance may follow."""
+
+    utterance: int
+
+
 class CommitUtterance(msgspec.Struct, frozen=True):
     """``local`` turn taking: the caller stopped; a final ``Transcript`` must follow."""
+
+    utterance: int
+
+
+class IgnoreUtterance(msgspec.Struct, frozen=True):
+    """``engine`` turn taking: this is not answered ("mhm" over the bot's speech), and the
+    session goes on as if it had not been said."""
 
     utterance: int
 
@@ -59,10 +84,15 @@ class DiscardHeard(msgspec.Struct, frozen=True):
 
 
 class Respond(msgspec.Struct, frozen=True):
-    """Answer the caller: emits AnswerText and AnswerAudio, then AnswerDone, for ``turn``."""
+    """Answer the caller: emits AnswerText and AnswerAudio, then AnswerDone, for ``turn``.
+
+    ``text``: what the caller said; the session remembers it. A ``direct`` session is asked
+    to answer ``utterance`` as it heard it, and ``text`` is ``""``.
+    """
 
     turn: int
-    text: str  # what the caller said; the session remembers it
+    text: str
+    utterance: int = 0
 
 
 class PressDigit(msgspec.Struct, frozen=True):
@@ -86,13 +116,21 @@ class Say(msgspec.Struct, frozen=True):
 
 class CancelAnswer(msgspec.Struct, frozen=True):
     """Stop thinking and speaking ``turn``; nothing of it may be emitted afterwards except
-    ``AnswerDone(status="cancelled")``. Harmless if it is over."""
+    ``AnswerDone(status="cancelled")``. Harmless if it is over.
+
+    ``forget``: it answered half a question ahead of time; the session remembers neither
+    that question nor the answer.
+    """
 
     turn: int
+    forget: bool = False
 
 
 class TruncateAnswer(msgspec.Struct, frozen=True):
-    """The caller heard only this much of ``turn``: memory must hold it and no more."""
+    """The caller heard only this much of ``turn``: memory must hold it and no more.
+
+    May come again for the same turn with more, when what was cut is played after all.
+    """
 
     turn: int
     heard_ms: int
@@ -102,7 +140,9 @@ class TruncateAnswer(msgspec.Struct, frozen=True):
 EngineCommand = (
     Hear
     | BeginUtterance
+    | PeekUtterance
     | CommitUtterance
+    | IgnoreUtterance
     | DiscardHeard
     | Respond
     | PressDigit
@@ -116,7 +156,28 @@ EngineCommand = (
 
 
 class EngineReady(msgspec.Struct, frozen=True):
-    """The session can hear; audio kept until now may be sent."""
+    """The session can hear; audio kept until now may be sent.
+
+    ``turn_taking``: this session's, where it is not the engine's own. ``direct``: it
+    answers what it heard, so nobody needs to wait for a transcript. ``settle_ms``: how
+    much longer than the pause the recogniser needs to have heard the last word.
+    """
+
+    turn_taking: TurnTaking | None = None
+    direct: bool = False
+    settle_ms: int = 0
+
+
+class EngineSwitched(msgspec.Struct, frozen=True):
+    """Another engine has taken over in the middle of the call (after ``EngineReady`` of its
+    own). Utterances without their final transcript get none; answers that were asked for
+    are still given. ``detail`` is safe to log."""
+
+    name: str
+    turn_taking: TurnTaking
+    direct: bool = False
+    settle_ms: int = 0
+    detail: str = ""
 
 
 class SpeechStarted(msgspec.Struct, frozen=True):
@@ -132,11 +193,20 @@ class SpeechStopped(msgspec.Struct, frozen=True):
 
 
 class Transcript(msgspec.Struct, frozen=True):
-    """What the caller said so far; a final one may be empty (nothing intelligible)."""
+    """What the caller said so far; a final one may be empty (nothing intelligible).
+
+    ``settled``: not final, but all that was said up to the pause that was peeked into.
+    """
 
     utterance: int
     text: str
     final: bool
+    settled: bool = False
+
+
+class AnswerBegan(msgspec.Struct, frozen=True):
+    """The session speaks of its own accord (``engine`` turn taking). The call answers with
+    ``Respond`` and a turn, under which the speech is then emitted, or not at all."""
 
 
 class AnswerText(msgspec.Struct, frozen=True):
@@ -173,6 +243,26 @@ class EngineDegraded(msgspec.Struct, frozen=True):
     waited_ms: int = 0
 
 
+class EngineUsage(msgspec.Struct, frozen=True):
+    """What a stage used, as the vendor counts it; ``turn`` 0: of no one turn.
+
+    Audio is in seconds. ``input_tokens`` includes ``cached_tokens``; tokens of audio are
+    counted in both and again in their own fields.
+    """
+
+    stage: Stage
+    model: str
+    turn: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    audio_in_s: float = 0.0
+    audio_out_s: float = 0.0
+    characters: int = 0
+
+
 class EngineFailed(msgspec.Struct, frozen=True):
     """A stage failed. ``fatal``: the session cannot go on. ``detail`` is safe to log."""
 
@@ -183,12 +273,15 @@ class EngineFailed(msgspec.Struct, frozen=True):
 
 EngineEvent = (
     EngineReady
+    | EngineSwitched
     | SpeechStarted
     | SpeechStopped
     | Transcript
+    | AnswerBegan
     | AnswerText
     | AnswerAudio
     | AnswerDone
+    | EngineUsage
     | EngineDegraded
     | EngineFailed
 )
@@ -254,6 +347,11 @@ class Engine(Protocol):
 
         ``emit`` must be called on the event loop's thread only.
         """
+        ...
+
+    def warm(self) -> None:
+        """A call may come within seconds: open what takes time to open, ready to be taken
+        by the next ``open``, and let go of it if none comes. Never blocks, never raises."""
         ...
 
     async def prepare(self, texts: Sequence[str]) -> None:

@@ -104,6 +104,9 @@ class EchoEngine:
     def open(self, call: CallBrief, emit: Emit) -> EchoSession:
         return EchoSession(emit)
 
+    def warm(self) -> None:
+        """Nothing takes time here."""
+
     async def prepare(self, texts: Sequence[str]) -> None:
         return
 

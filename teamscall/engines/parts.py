@@ -12,7 +12,7 @@ and fails the call.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -22,16 +22,13 @@ from teamscall.engines.base import (
     CommitUtterance,
     DiscardHeard,
     Hear,
+    Line,
+    PeekUtterance,
 )
 
-EarCommand = Hear | BeginUtterance | CommitUtterance | DiscardHeard
+__all__ = ["Ear", "EarCommand", "Line", "Mind", "Mouth", "Question", "Speech", "Thought"]
 
-
-class Line(msgspec.Struct, frozen=True):
-    """One line of a conversation, as far as it was really said and heard."""
-
-    role: Literal["caller", "bot"]
-    text: str
+EarCommand = Hear | BeginUtterance | PeekUtterance | CommitUtterance | DiscardHeard
 
 
 class Question(msgspec.Struct, frozen=True):

@@ -327,6 +327,9 @@ class ScriptedEngine:
             sleep=self._sleep,
         )
 
+    def warm(self) -> None:
+        """Nothing takes time here."""
+
     async def prepare(self, texts: Sequence[str]) -> None:
         await self._phrases.prepare(texts)
 

@@ -80,6 +80,8 @@ class Voice:
     def open(self, call: engine.CallBrief, emit: engine.Emit) -> Session:
         return Session(emit, self)
 
+    def warm(self) -> None: ...
+
     async def prepare(self, texts: Sequence[str]) -> None: ...
 
     def phrase(self, text: str) -> engine.Phrase | None:

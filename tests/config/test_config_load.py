@@ -142,7 +142,7 @@ def test_every_key_goes_by_both_spellings(option: Option, file: Path) -> None:
     elif isinstance(option.default, int | float):
         literal = str(option.default)
     elif isinstance(option.default, tuple):
-        literal = '["/x"]'
+        literal = f'["{option.choices[0] if option.choices else "/x"}"]'
     else:
         literal = f'"{option.default}"' if option.default or option.kind == "url" else '""'
     for spelling in {option.path, option.camel}:

@@ -294,6 +294,8 @@ class Probe:
         self.sessions[call.call_id] = ProbeSession(self, call.call_id, emit)
         return self.sessions[call.call_id]
 
+    def warm(self) -> None: ...
+
     async def prepare(self, texts: Sequence[str]) -> None: ...
 
     def phrase(self, text: str) -> engine.Phrase | None:

@@ -163,6 +163,9 @@ class OfflineEngine:
             deadlines=self._deadlines,
         )
 
+    def warm(self) -> None:
+        """The workers are up as long as the bridge is."""
+
     async def prepare(self, texts: Sequence[str]) -> None:
         await self._phrases.prepare(texts)
 

@@ -163,6 +163,9 @@ class OpenAIEngine:
             deadlines=self._deadlines,
         )
 
+    def warm(self) -> None:
+        """Sockets are opened with the session."""
+
     async def prepare(self, texts: Sequence[str]) -> None:
         try:
             async with asyncio.timeout(PREPARE_S), asyncio.TaskGroup() as group:
