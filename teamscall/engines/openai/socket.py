@@ -89,9 +89,10 @@ class Socket:
         session_update: the message that configures a session.
         purpose: for errors.
         opened: a configured session is there; ``send`` works from inside.
-        received: takes every event after ``session.updated``.
+        received: takes every event after ``configured``.
         lost: told why a session was lost, before the next attempt.
         patience_s: see rule 3.
+        configured: the event that says that ``session_update`` was taken.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Socket:
         received: Callable[[ServerEvent], None],
         lost: Callable[[str], None] = lambda reason: None,
         patience_s: float = 8.0,
+        configured: str = "session.updated",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._endpoint = endpoint
@@ -115,6 +117,7 @@ class Socket:
         self._received = received
         self._lost = lost
         self._patience_s = patience_s
+        self._configured = configured
         self._now = now
         self._outbox: deque[str] = deque()
         self._outbox_bytes = 0
@@ -231,7 +234,7 @@ class Socket:
                     event = read(await connection.recv())
                     if event is None:
                         self.unreadable += 1
-                    elif event.type == "session.updated":
+                    elif event.type == self._configured:
                         return
                     elif event.type == "error":
                         self._refused(event.error or Trouble())
