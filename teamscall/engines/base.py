@@ -88,11 +88,21 @@ class Respond(msgspec.Struct, frozen=True):
 
     ``text``: what the caller said; the session remembers it. A ``direct`` session is asked
     to answer ``utterance`` as it heard it, and ``text`` is ``""``.
+
+    ``speculative``: the caller may not have finished. Nothing with an effect on the world
+    (a tool, a process that is told of turns) may be done before ``ConfirmAnswer``.
     """
 
     turn: int
     text: str
     utterance: int = 0
+    speculative: bool = False
+
+
+class ConfirmAnswer(msgspec.Struct, frozen=True):
+    """The caller had finished: ``turn`` is speculative no more."""
+
+    turn: int
 
 
 class PressDigit(msgspec.Struct, frozen=True):
@@ -145,6 +155,7 @@ EngineCommand = (
     | IgnoreUtterance
     | DiscardHeard
     | Respond
+    | ConfirmAnswer
     | PressDigit
     | Say
     | CancelAnswer
