@@ -21,6 +21,7 @@ from teamscall.engines.base import (
     CallBrief,
     CommitUtterance,
     DiscardHeard,
+    EngineUsage,
     Hear,
     Line,
     PeekUtterance,
@@ -32,20 +33,31 @@ EarCommand = Hear | BeginUtterance | PeekUtterance | CommitUtterance | DiscardHe
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What a mind is asked: ``text`` the caller said, or one ``digit`` that was pressed."""
+    """What a mind is asked: ``text`` the caller said, or one ``digit`` that was pressed.
+
+    ``turns``: the turn of each line of ``history``, for a mind that remembers more of a
+    turn than its words; negative: said before this session.
+    """
 
     call: CallBrief
     turn: int
     text: str = ""
     digit: str = ""
     history: tuple[Line, ...] = ()  # before this question, oldest first
+    turns: tuple[int, ...] = ()
 
 
 class Thought(msgspec.Struct, frozen=True):
-    """More of an answer. ``end_call``: hang up once the answer has been heard."""
+    """More of an answer. ``end_call``: hang up once the answer has been heard.
+
+    ``usage``: what was used for it. ``busy``: what comes next may take as long as a first
+    thought, because a tool is at work.
+    """
 
     text: str = ""
     end_call: bool = False
+    usage: EngineUsage | None = None
+    busy: bool = False
 
 
 class Speech(msgspec.Struct, frozen=True):
