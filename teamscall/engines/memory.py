@@ -6,10 +6,12 @@ mean, and is bounded: the oldest lines are forgotten first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from teamscall.engines.parts import Line
 
+BEFORE = -1  # the turn of what was said before this session: no turn of its own
 MAX_LINES = 200  # about 100 exchanges
 MAX_CHARS = 24_000  # about 6,000 tokens: fits the small models people run locally
 
@@ -25,14 +27,17 @@ class _Remembered:
 
 
 class Memory:
-    """The lines of one conversation, oldest first."""
+    """The lines of one conversation, oldest first. ``before``: what was said already."""
 
-    def __init__(self) -> None:
-        self._lines: list[_Remembered] = []
+    def __init__(self, before: Sequence[Line] = ()) -> None:
+        self._lines = [_Remembered(line.role, BEFORE, line.text) for line in before]
+        self._taken_back: set[int] = set()  # turns that never were
         self.forgotten = 0  # lines dropped because the memory was full
+        self._bound()
 
     def heard(self, turn: int, text: str) -> None:
         """The caller said ``text``."""
+        self._taken_back.discard(turn)
         if text.strip():
             self._add(_Remembered("caller", turn, text))
 
@@ -47,7 +52,9 @@ class Memory:
 
     def truncate(self, turn: int, heard_text: str) -> None:
         """The caller heard only ``heard_text`` of ``turn``; whatever is said of it later
-        is not remembered."""
+        is not remembered. May come again, with more."""
+        if turn in self._taken_back:
+            return
         line = self._bot_line(turn)
         if line is None:
             line = _Remembered("bot", turn, "")
@@ -55,11 +62,21 @@ class Memory:
         line.text = heard_text
         line.sealed = True
 
+    def forget(self, turn: int) -> None:
+        """Nothing of ``turn`` was ever said, on either side."""
+        self._lines = [line for line in self._lines if line.turn != turn]
+        self._taken_back.add(turn)
+
     def lines(self) -> tuple[Line, ...]:
         """What was said and heard; lines of which nothing was heard are left out."""
-        return tuple(
-            Line(line.role, line.text.strip()) for line in self._lines if line.text.strip()
-        )
+        return tuple(Line(line.role, line.text.strip()) for line in self._audible())
+
+    def turns(self) -> tuple[int, ...]:
+        """The turn of each of ``lines()``."""
+        return tuple(line.turn for line in self._audible())
+
+    def _audible(self) -> list[_Remembered]:
+        return [line for line in self._lines if line.text.strip()]
 
     def _bot_line(self, turn: int) -> _Remembered | None:
         for line in reversed(self._lines):

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 
+import msgspec
 import pytest
 from engines_rig import CALL, Talk, run, talking
 
+from teamscall.engines.answering import MAX_ANSWER_CHARS
 from teamscall.engines.base import (
     AnswerAudio,
     AnswerDone,
+    CallBrief,
+    CancelAnswer,
     CommitUtterance,
+    DiscardHeard,
     Emit,
     EngineDegraded,
+    EngineEvent,
     EngineFailed,
     EngineReady,
+    EngineUsage,
+    IgnoreUtterance,
+    PeekUtterance,
     Respond,
     Say,
     Transcript,
     TruncateAnswer,
 )
-from teamscall.engines.cascade import (
-    MAX_ANSWER_CHARS,
-    MAX_WAITING_ANSWERS,
-    CascadeSession,
-    Deadlines,
-)
+from teamscall.engines.cascade import MAX_WAITING_ANSWERS, CascadeSession, Deadlines
 from teamscall.engines.parts import EarCommand, Line, Question, Speech, Thought
 from teamscall.engines.scripted import Fail, Script, ScriptedEngine, ScriptLine
 from teamscall.errors import EngineError
@@ -132,33 +137,45 @@ def test_a_bug_leaves_run_as_it_is() -> None:
 class Parts:
     """An ear that is only ready, a mind that streams what it is given, a plain mouth."""
 
-    def __init__(self, *thoughts: str, rate: int = 16_000) -> None:
-        self.thoughts = thoughts
+    def __init__(
+        self, *thoughts: str | Thought, rate: int = 16_000, ready: EngineEvent | None = None
+    ) -> None:
+        self.thoughts = [Thought(t) if isinstance(t, str) else t for t in thoughts]
+        self.ready = ready or EngineReady()
+        self.commands: list[EarCommand] = []
         self.questions: list[Question] = []
         self.spoken: list[str] = []
         self.rate = rate
         self.closed = 0
 
-    def session(self, emit: Emit, deadlines: Deadlines = SOON) -> CascadeSession:
+    def session(
+        self, emit: Emit, deadlines: Deadlines = SOON, call: CallBrief = CALL
+    ) -> CascadeSession:
         def open_ear(emit: Emit) -> Parts:
             self.emit = emit
             return self
 
         return CascadeSession(
-            CALL, emit, open_ear=open_ear, mind=self, mouth=self, deadlines=deadlines
+            call,
+            emit,
+            open_ear=open_ear,
+            mind=self,
+            mouth=self,
+            speak_model="voice-1",
+            deadlines=deadlines,
         )
 
     async def run(self) -> None:
-        self.emit(EngineReady())
+        self.emit(self.ready)
         await asyncio.Event().wait()
 
     def submit(self, command: EarCommand) -> None:
-        return
+        self.commands.append(command)
 
     async def reply(self, question: Question) -> AsyncGenerator[Thought]:
         self.questions.append(question)
-        for text in self.thoughts:
-            yield Thought(text)
+        for thought in self.thoughts:
+            yield thought
 
     async def speak(self, text: str) -> AsyncGenerator[Speech]:
         self.spoken.append(text)
@@ -168,10 +185,10 @@ class Parts:
         self.closed += 1
 
 
-def conversation(parts: Parts, deadlines: Deadlines = SOON) -> Talk:
+def conversation(parts: Parts, deadlines: Deadlines = SOON, call: CallBrief = CALL) -> Talk:
     class OneSession(ScriptedEngine):
-        def open(self, call: object, emit: Emit) -> CascadeSession:
-            return parts.session(emit, deadlines)
+        def open(self, _call: object, emit: Emit) -> CascadeSession:
+            return parts.session(emit, deadlines, call)
 
     return Talk(OneSession())
 
@@ -262,5 +279,137 @@ def test_too_many_waiting_answers_are_refused() -> None:
         await finishing(talk, count)
         statuses = [e.status for e in talk.all(AnswerDone)]
         assert statuses == ["completed"] * MAX_WAITING_ANSWERS + ["failed"] * 3
+
+    run(check)
+
+
+@contextlib.asynccontextmanager
+async def running(talk: Talk) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(talk.session.run())
+        yield
+        await talk.session.close()
+
+
+def test_a_session_that_takes_over_knows_what_was_said_before() -> None:
+    async def check() -> None:
+        before = (Line("bot", "Welcome."), Line("caller", "My name is Ada."))
+        parts = Parts("Hello.")
+        talk = conversation(parts, call=CallBrief("c", history=before))
+        talk.submit(Respond(1, "Who am I?"))
+        await finishing(talk, 1)
+        assert parts.questions[0].history == before
+        assert all(turn < 0 for turn in parts.questions[0].turns)
+
+    run(check)
+
+
+def test_marks_in_the_audio_reach_the_ear_and_an_ignored_utterance_nobody() -> None:
+    async def check() -> None:
+        parts = Parts()
+        talk = conversation(parts)
+        async with running(talk):
+            talk.submit(PeekUtterance(1), IgnoreUtterance(1), DiscardHeard())
+        assert parts.commands == [PeekUtterance(1), DiscardHeard()]
+
+    run(check)
+
+
+def test_what_the_ear_says_of_itself_reaches_the_call() -> None:
+    async def check() -> None:
+        ready = EngineReady("engine", direct=True, settle_ms=120)
+        used = EngineUsage("hear", "ear-1", audio_in_s=2.5)
+        parts = Parts("Yes.", ready=ready)
+        talk = conversation(parts)
+        async with running(talk):
+            await talk.first(EngineReady)
+            parts.emit(used)
+        assert talk.events[0] == ready
+        assert used in talk.events
+
+    run(check)
+
+
+def test_an_answer_that_is_forgotten_was_never_asked_for() -> None:
+    async def check() -> None:
+        parts = Parts("Answer number one.")
+        talk = conversation(parts)
+        async with running(talk):
+            talk.submit(Respond(1, "I would like"))
+            await talk.done(1)
+            # It was done already, and the call tells what was heard of it as well.
+            talk.submit(CancelAnswer(1, forget=True), TruncateAnswer(1, 0, ""))
+            talk.submit(Respond(2, "I would like to pay"), CancelAnswer(2, forget=True))
+            assert (await talk.done(2)).status == "cancelled"
+            talk.submit(TruncateAnswer(2, 500, "Answer"), Respond(3, "I would like to pay now"))
+            await talk.done(3)
+        assert parts.questions[-1].history == ()
+
+    run(check)
+
+
+def test_what_is_played_after_all_was_heard_after_all() -> None:
+    async def check() -> None:
+        parts = Parts("Answer number one. It is long.")
+        talk = conversation(parts)
+        async with running(talk):
+            talk.submit(Respond(1, "first"))
+            await talk.done(1)
+            talk.submit(TruncateAnswer(1, 300, "Answer"))
+            talk.submit(TruncateAnswer(1, 900, "Answer number one. It"))
+            talk.submit(Respond(2, "second"))
+            await talk.done(2)
+        assert parts.questions[1].history[1] == Line("bot", "Answer number one. It")
+        assert parts.questions[1].turns == (1, 1)
+
+    run(check)
+
+
+def test_what_an_answer_used_is_told_before_it_is_done() -> None:
+    async def check() -> None:
+        tokens = EngineUsage("think", "mind-1", 1, input_tokens=90, output_tokens=4)
+        talk = conversation(Parts("One two.", Thought(usage=tokens)))
+        talk.submit(Respond(1, "hi"))
+        await finishing(talk, 1)
+        assert talk.all(EngineUsage) == [
+            tokens,
+            EngineUsage("speak", "voice-1", 1, audio_out_s=0.2, characters=8),
+        ]
+        assert isinstance(talk.events[-1], AnswerDone)
+
+    run(check)
+
+
+def test_speech_that_was_cut_off_is_paid_for_all_the_same() -> None:
+    async def check() -> None:
+        talk = conversation(Parts("One two three. " * 30), Deadlines(ahead=0.5))
+        async with running(talk):
+            talk.submit(Respond(1, "hi"))
+            await talk.first(AnswerAudio)
+            talk.submit(CancelAnswer(1))
+            heard = len(talk.events)
+            await talk.done(1)
+        (used,) = talk.all(EngineUsage)
+        assert (used.turn, used.characters > 0) == (0, True)
+        assert talk.events[heard:] == [used, AnswerDone(1, "cancelled")]
+
+    run(check)
+
+
+class Slow(Parts):
+    """Answers after a tool was at work for a while."""
+
+    async def reply(self, question: Question) -> AsyncGenerator[Thought]:
+        yield Thought("One moment. ", busy=bool(self.thoughts))
+        await asyncio.sleep(0.2)
+        yield Thought("Here it is.")
+
+
+@pytest.mark.parametrize(("parts", "status"), [(Slow("busy"), "completed"), (Slow(), "failed")])
+def test_a_tool_at_work_may_take_as_long_as_a_first_thought(parts: Slow, status: str) -> None:
+    async def check() -> None:
+        talk = conversation(parts, msgspec.structs.replace(SOON, first_thought=30.0))
+        talk.submit(Respond(1, "hi"))
+        assert (await finishing(talk, 1)).status == status
 
     run(check)

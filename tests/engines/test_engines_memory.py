@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from teamscall.engines.memory import MAX_CHARS, MAX_LINES, Memory
+from teamscall.engines.memory import BEFORE, MAX_CHARS, MAX_LINES, Memory
 from teamscall.engines.parts import Line
 
 
@@ -36,6 +36,19 @@ def test_truncating_an_older_turn_leaves_the_newer_one() -> None:
     memory.said(2, "second answer")
     memory.truncate(1, "first")
     assert [line.text for line in memory.lines()] == ["first", "second answer"]
+
+
+def test_a_turn_that_is_taken_back_never_was() -> None:
+    memory = Memory((Line("bot", "Welcome."),))
+    memory.heard(1, "I would")
+    memory.said(1, "Yes?")
+    memory.forget(1)
+    memory.truncate(1, "Ye")
+    assert memory.lines() == (Line("bot", "Welcome."),)
+    memory.heard(1, "I would like tea")
+    memory.truncate(1, "Sure")
+    assert [line.text for line in memory.lines()] == ["Welcome.", "I would like tea", "Sure"]
+    assert memory.turns() == (BEFORE, 1, 1)
 
 
 def test_is_bounded_and_forgets_the_oldest() -> None:
