@@ -18,18 +18,22 @@ Rules:
    frame is not dry: the timeline stands, and jitter adds up to nothing.
 4. A flush ends every utterance at once and raises the epoch; what belongs to an ended
    utterance or an older epoch is dropped when it is pushed.
+5. A flush may keep one utterance on the shelf, with all of it that was not heard, for a
+   caller who did not mean to interrupt. It still takes audio, and sends nothing until it
+   is put back: then it goes on with the first frame not heard to its end.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
 
 import msgspec
 
-from teamscall.wire.events import FRAME_BYTES, FRAME_MS, SAMPLE_RATE
+from teamscall.audio.ledger import BYTES_PER_MS, Played, Utterance
+from teamscall.wire.events import FRAME_BYTES, FRAME_MS
 
-BYTES_PER_MS = SAMPLE_RATE * 2 // 1000  # 32
+__all__ = ["MAX_BACKLOG_MS", "OutFrame", "Pacer", "Played"]
+
 FRAME_US = FRAME_MS * 1000
 
 # Being late by less than this does not restart the far side's clock. Every receiver holds
@@ -48,35 +52,16 @@ LIVE_SLACK_MS = 60
 # recognised. A call has one or two alive; the rest is slack for engines that lag behind.
 REMEMBERED_TURNS = 64
 
-# Conversational English is 12 to 16 characters per second. Used only while a clause's
-# audio is still coming, when its length can only be guessed from its text.
-CHARS_PER_SECOND = 15
-
-# A word is one ideograph or kana, or a run of anything else that is not blank.
-_WORD = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\s\u2e80-\u9fff\uf900-\ufaff]+")
-
 
 class OutFrame(msgspec.Struct, frozen=True):
-    """640 bytes that must leave now: frame ``index`` (from 0) of ``turn``."""
+    """640 bytes that must leave now: frame ``index`` (from 0) of ``turn``.
+
+    What is sent again of a turn put back from the shelf has the index it had.
+    """
 
     turn: int
     index: int
     pcm: bytes
-
-
-class Played(msgspec.Struct, frozen=True):
-    """The ledger's line for one turn.
-
-    ``sent_ms`` and ``heard_ms`` are positions in the turn's own audio (padding excluded),
-    ``heard_ms <= sent_ms``. ``said_text`` is all text that came with the audio;
-    ``heard_text`` is a prefix of it, cut after a word.
-    """
-
-    turn: int
-    sent_ms: int = 0
-    heard_ms: int = 0
-    heard_text: str = ""
-    said_text: str = ""
 
 
 class Pacer:
@@ -87,7 +72,7 @@ class Pacer:
             (60 where a flush may be ignored, 160 where it works). At least one frame.
         live: the source speaks in real time (echo), so what came late stays late: the
             backlog beyond the lead is shed, oldest first, instead of becoming latency.
-        max_backlog_ms: see ``MAX_BACKLOG_MS``.
+        max_backlog_ms: see ``MAX_BACKLOG_MS``; what is on the shelf counts.
 
     Attributes:
         underruns: how often the far side ran dry in the middle of an utterance.
@@ -106,9 +91,10 @@ class Pacer:
         self._epoch = 0
         self._paused = False
         self._played_until = 0  # us: when the far side will have played all that was sent
-        self._turns: dict[int, _Utterance] = {}  # begun and not over, in FIFO order
-        self._unsent: deque[_Utterance] = deque()  # those of them with audio still to come
-        self._in_flight: deque[tuple[int, _Utterance]] = deque()  # (playout end in us, whose)
+        self._turns: dict[int, Utterance] = {}  # begun and not over, in FIFO order
+        self._unsent: deque[Utterance] = deque()  # those of them with audio still to come
+        self._in_flight: deque[tuple[int, Utterance]] = deque()  # (playout end in us, whose)
+        self._shelf: Utterance | None = None
         self._over: dict[int, Played] = {}  # the last REMEMBERED_TURNS
         self._backlog = 0  # bytes
         self._underrun_us = 0
@@ -126,13 +112,15 @@ class Pacer:
         middle. ``text`` is what this and the following chunks speak, given with the first
         of them. Turns play in the order in which they began; a turn waits until those
         before it are finished. Dropped and counted: what comes for a finished or flushed
-        turn, and with an ``epoch`` other than the current one.
+        turn, and with an ``epoch`` other than the current one. A turn that was kept on the
+        shelf takes what was made for it in any epoch since it began.
         """
         utterance = self._writable(turn, epoch)
         if utterance is None:
             self.stale_pushes += 1
             return
-        room = self._max_backlog - self._backlog
+        shelved = len(self._shelf.buffer) if self._shelf else 0
+        room = max(0, self._max_backlog - self._backlog - shelved)
         if utterance.cut or len(pcm) > room:
             kept = b"" if utterance.cut else pcm[:room]
             self._refused += len(pcm) - len(kept)
@@ -141,7 +129,8 @@ class Pacer:
                 return
             pcm = kept
         utterance.append(pcm, text)
-        self._backlog += len(pcm)
+        if utterance is not self._shelf:
+            self._backlog += len(pcm)
 
     def finish(self, turn: int, *, epoch: int | None = None) -> None:
         """Say that ``turn`` is complete: its last frame may be padded with silence.
@@ -151,29 +140,65 @@ class Pacer:
         utterance = self._writable(turn, epoch)
         if utterance is None:
             return
-        utterance.finished = True
-        if len(utterance.buffer) % 2:  # half a sample
-            del utterance.buffer[-1:]
-            utterance.received -= 1
-            self._backlog -= 1
+        before = len(utterance.buffer)
+        utterance.finish()
+        if utterance is not self._shelf:
+            self._backlog -= before - len(utterance.buffer)
 
-    def flush(self, now: float) -> list[Played]:
+    def flush(self, now: float, keep: int | None = None) -> list[Played]:
         """Barge-in: end every turn that is not over, raise the epoch; their ledger lines.
 
         What was sent and not yet heard counts as not heard: the far side is told to drop it.
+
+        The turn ``keep`` goes to the shelf instead of ending, or stays there; its line is
+        among those returned, and not final. Another turn on the shelf ends. Not kept: a
+        turn that is not begun or over, and a live source's, which goes on by itself.
         """
         now_us = _us(now)
         self._settle(now_us)
-        ended = [utterance.line() for utterance in self._turns.values()]
-        for line in ended:
-            self._remember(line)
+        if self._shelf is not None and self._shelf.turn != keep:
+            self.discard_shelf()
+        lines = [utterance.line() for utterance in self._turns.values()]
+        kept = None if keep is None or self._live else self._turns.pop(keep, None)
+        if kept is not None:
+            kept.take_back()
+            self._shelf = kept
+        for utterance in self._turns.values():
+            self._remember(utterance.line())
         self._turns.clear()
         self._unsent.clear()
         self._in_flight.clear()
         self._backlog = 0
         self._played_until = min(self._played_until, now_us)
         self._epoch += 1
-        return ended
+        return lines
+
+    def unshelve(self, now: float) -> bool:
+        """Put the turn on the shelf back; False when there is none.
+
+        It goes on with the first frame not heard to its end, faded in over ``FADE_MS``,
+        before every turn that has not begun to leave and after those that have. Its ledger
+        goes on too: what is sent again counts once.
+        """
+        self._settle(_us(now))
+        kept, self._shelf = self._shelf, None
+        if kept is None:
+            return False
+        self._backlog += len(kept.buffer)
+        begun = [other for other in self._turns.values() if other.sent_frames]
+        waiting = [other for other in self._turns.values() if not other.sent_frames]
+        self._turns = {each.turn: each for each in (*begun, kept, *waiting)}
+        self._unsent = deque(each for each in self._turns.values() if each.pending)
+        return True
+
+    def discard_shelf(self) -> Played | None:
+        """End the turn on the shelf: its final line; None when there is none."""
+        kept, self._shelf = self._shelf, None
+        if kept is None:
+            return None
+        line = kept.line()
+        self._remember(line)
+        return line
 
     def drop(self, turn: int) -> Played:
         """End one turn, the others go on: what is unsent of it is dropped, later pushes too.
@@ -181,6 +206,8 @@ class Pacer:
         What the far side has of it plays on, but its ledger line is final: what was not
         heard when ``now`` was last told stays unheard, and ``done`` will not report it.
         """
+        if self._shelf is not None and self._shelf.turn == turn:
+            self.discard_shelf()
         utterance = self._turns.pop(turn, None)
         if utterance is None:
             line = self._over.get(turn, Played(turn))
@@ -258,7 +285,7 @@ class Pacer:
         is over this is the final line (the last ``REMEMBERED_TURNS`` are kept).
         """
         self._settle(_us(now))
-        utterance = self._turns.get(turn)
+        utterance = self._known(turn)
         return utterance.line() if utterance else self._over.get(turn, Played(turn))
 
     def speaking(self, now: float) -> int | None:
@@ -268,10 +295,15 @@ class Pacer:
 
     def turn_sent_anything(self, turn: int) -> bool:
         """Whether at least one frame of ``turn`` has left."""
-        utterance = self._turns.get(turn)
+        utterance = self._known(turn)
         if utterance is not None:
-            return utterance.sent_frames > 0
+            return utterance.has_begun
         return turn in self._over and self._over[turn].sent_ms > 0
+
+    @property
+    def shelved(self) -> int | None:
+        """The turn on the shelf."""
+        return self._shelf.turn if self._shelf else None
 
     @property
     def epoch(self) -> int:
@@ -280,7 +312,7 @@ class Pacer:
 
     @property
     def backlog_ms(self) -> int:
-        """Audio that waits here, unsent."""
+        """Audio that waits here to be sent; the shelf's does not."""
         return self._backlog // BYTES_PER_MS
 
     @property
@@ -297,17 +329,23 @@ class Pacer:
 
     # --- inside -------------------------------------------------------------------
 
-    def _writable(self, turn: int, epoch: int | None) -> _Utterance | None:
+    def _known(self, turn: int) -> Utterance | None:
+        if self._shelf is not None and self._shelf.turn == turn:
+            return self._shelf
+        return self._turns.get(turn)
+
+    def _writable(self, turn: int, epoch: int | None) -> Utterance | None:
         """The utterance to write to, begun if new; None if its epoch or it is over."""
-        if epoch not in (None, self._epoch) or turn in self._over:
+        utterance = self._known(turn)
+        oldest = self._epoch if utterance is None else utterance.epoch
+        if turn in self._over or not (epoch is None or oldest <= epoch <= self._epoch):
             return None
-        utterance = self._turns.get(turn)
         if utterance is None:
-            utterance = self._turns[turn] = _Utterance(turn)
+            utterance = self._turns[turn] = Utterance(turn, self._epoch)
             self._unsent.append(utterance)
         return None if utterance.finished else utterance
 
-    def _sendable(self) -> _Utterance | None:
+    def _sendable(self) -> Utterance | None:
         """The utterance whose frame is next, None when there is no whole frame."""
         while self._unsent:
             head = self._unsent[0]
@@ -318,8 +356,8 @@ class Pacer:
             self._unsent.popleft()
         return None
 
-    def _restart_clock(self, utterance: _Utterance, now_us: int) -> None:
-        if utterance.sent_frames:
+    def _restart_clock(self, utterance: Utterance, now_us: int) -> None:
+        if utterance.sent_frames and not utterance.interrupted:
             self.underruns += 1
             self._underrun_us += now_us - self._played_until
         self._played_until = now_us
@@ -327,7 +365,7 @@ class Pacer:
     def _settle(self, now_us: int) -> None:
         """Count as heard what the far side has played by now."""
         while self._in_flight and self._in_flight[0][0] <= now_us:
-            self._in_flight.popleft()[1].heard_frames += 1
+            self._in_flight.popleft()[1].hear()
 
     def _shed_late_audio(self) -> None:
         """What a live source has here beyond the slack would be heard ever later."""
@@ -344,112 +382,5 @@ class Pacer:
             del self._over[next(iter(self._over))]
 
 
-class _Clause:
-    """Text, and where in its turn's audio it begins."""
-
-    __slots__ = ("start", "text")
-
-    def __init__(self, start: int, text: str) -> None:
-        self.start = start  # bytes
-        self.text = text
-
-
-class _Utterance:
-    """One turn's unsent audio, how far it was sent and heard, and its words."""
-
-    def __init__(self, turn: int) -> None:
-        self.turn = turn
-        self.buffer = bytearray()  # unsent; deleting from its front is O(1) in CPython
-        self.received = 0  # bytes
-        self.sent_frames = 0
-        self.heard_frames = 0
-        self.finished = False
-        self.cut = False  # the backlog was full: the rest is refused
-        self.clauses: list[_Clause] = []
-
-    def append(self, pcm: bytes, text: str) -> None:
-        if text:
-            self.clauses.append(_Clause(self.received, text))
-        self.buffer += pcm
-        self.received += len(pcm)
-
-    def take(self) -> bytes:
-        frame = bytes(self.buffer[:FRAME_BYTES])
-        del self.buffer[:FRAME_BYTES]
-        self.sent_frames += 1
-        return frame.ljust(FRAME_BYTES, b"\0")
-
-    def shed(self, frames: int) -> int:
-        """Forget up to ``frames`` unsent frames as if they had never come; how many."""
-        # Not the bytes of a frame still coming: an odd one would shift every later sample.
-        frames = min(frames, max(1, len(self.buffer) // FRAME_BYTES))
-        before = len(self.buffer)
-        del self.buffer[: frames * FRAME_BYTES]
-        self.received -= before - len(self.buffer)
-        return frames
-
-    @property
-    def all_heard(self) -> bool:
-        return self.finished and not self.buffer and self.heard_frames == self.sent_frames
-
-    def line(self) -> Played:
-        heard = self._position(self.heard_frames)
-        return Played(
-            turn=self.turn,
-            sent_ms=self._position(self.sent_frames) // BYTES_PER_MS,
-            heard_ms=heard // BYTES_PER_MS,
-            heard_text=self._text_until(heard),
-            said_text=_joined([clause.text for clause in self.clauses]),
-        )
-
-    def _position(self, frames: int) -> int:
-        """Bytes of this turn's audio after ``frames``; the padding of the last is no audio."""
-        return min(frames * FRAME_BYTES, self.received)
-
-    def _text_until(self, position: int) -> str:
-        """The words whose audio ends by ``position`` if each clause is spoken evenly."""
-        if not self.clauses:
-            return ""
-        parts: list[str] = []
-        ends = [clause.start for clause in self.clauses[1:]]
-        for clause, end in zip(self.clauses, [*ends, self._last_end()], strict=True):
-            if position >= end and position > clause.start:
-                parts.append(clause.text)
-                continue
-            if position > clause.start:
-                spoken = len(clause.text) * (position - clause.start) // (end - clause.start)
-                parts.append(_whole_words(clause.text, spoken))
-            break
-        return _joined(parts)
-
-    def _last_end(self) -> int:
-        """Where the last clause ends: known when finished, else at least what its text needs."""
-        if self.finished:
-            return self.received
-        last = self.clauses[-1]
-        needed = len(last.text) * 1000 * BYTES_PER_MS // CHARS_PER_SECOND
-        return max(self.received, last.start + needed)
-
-
 def _us(now: float) -> int:
     return round(now * 1e6)
-
-
-def _whole_words(text: str, characters: int) -> str:
-    """The longest prefix of at most ``characters`` characters that ends after a word."""
-    end = 0
-    for word in _WORD.finditer(text):
-        if word.end() > characters:
-            break
-        end = word.end()
-    return text[:end]
-
-
-def _joined(parts: list[str]) -> str:
-    """Clauses as one text: as they came, with a blank where they would run together."""
-    text = ""
-    for part in parts:
-        if text and part and not text[-1].isspace() and not part[0].isspace():
-            text += " "
-        text += part
-    return text
