@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
 
 import msgspec
+
+_T = TypeVar("_T")
 
 RATE = 24_000  # the only PCM rate the service takes or gives
 BYTES_PER_S = RATE * 2
 
 CLEAR = '{"type":"input_audio_buffer.clear"}'
+
+_NOTHING = msgspec.Raw(b"null")
 
 # A code is one of a list, but the peer writes it: nothing else may pass for one. No key
 # has that shape ("-") and no sentence (" ").
@@ -45,12 +51,31 @@ class StatusDetails(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """A response's head."""
+    """A response's head. ``usage`` and ``output`` stay raw until they are wanted
+    (:func:`used`, :func:`items`)."""
 
     id: str = ""
     status: str | None = None
     status_details: StatusDetails | None = None
     metadata: dict[str, str] | None = None
+    usage: msgspec.Raw = _NOTHING
+    output: msgspec.Raw = _NOTHING
+
+
+class Item(msgspec.Struct, frozen=True):
+    """A conversation's item, as far as it is read: which it is, or the tool it calls."""
+
+    id: str | None = None
+    type: str | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+
+
+class SessionHead(msgspec.Struct, frozen=True):
+    """``expires_at``: epoch seconds."""
+
+    expires_at: float | None = None
 
 
 class ServerEvent(msgspec.Struct, frozen=True):
@@ -63,9 +88,46 @@ class ServerEvent(msgspec.Struct, frozen=True):
     transcript: str | None = None
     error: Trouble | None = None
     response: Response | None = None
+    session: SessionHead | None = None
+    audio_start_ms: float | None = None
+    audio_end_ms: float | None = None
+    item: msgspec.Raw = _NOTHING
+    usage: msgspec.Raw = _NOTHING
+
+
+class TokenDetails(msgspec.Struct, frozen=True):
+    cached_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What the service counted. ``seconds``: of audio, where it counts those instead."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    input_token_details: TokenDetails | None = None
+    output_token_details: TokenDetails | None = None
+    seconds: float | None = None
 
 
 _decode = msgspec.json.Decoder(ServerEvent).decode
+
+
+def _lenient(decoder: msgspec.json.Decoder[_T]) -> Callable[[msgspec.Raw], _T | None]:
+    """Details that cannot be read must not cost the event that carries them."""
+
+    def read_it(raw: msgspec.Raw) -> _T | None:
+        try:
+            return decoder.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+    return read_it
+
+
+_read_usage = _lenient(msgspec.json.Decoder(Usage))
+_read_item = _lenient(msgspec.json.Decoder(Item))
+_read_items = _lenient(msgspec.json.Decoder(list[Item]))
 
 
 def read(message: str | bytes) -> ServerEvent | None:
@@ -74,6 +136,21 @@ def read(message: str | bytes) -> ServerEvent | None:
         return _decode(message)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def used(usage: msgspec.Raw) -> Usage | None:
+    """Decode a ``usage``; None when there is none, or none that can be read."""
+    return _read_usage(usage)
+
+
+def items(event: ServerEvent) -> list[Item]:
+    """The items that an event carries: its own, or those of its response."""
+    found: list[Item] = []
+    if (one := _read_item(event.item)) is not None:
+        found.append(one)
+    if event.response is not None:
+        found += _read_items(event.response.output) or []
+    return found
 
 
 def append(pcm: bytes) -> str:
@@ -95,16 +172,21 @@ def session_update(session: object) -> str:
 def transcription_session(model: str, *, language: str, language_list: bool) -> object:
     """A session that transcribes what is committed to it, without voice activity
     detection of its own. ``language``: ISO 639-1, or "" for any."""
+    sound = {
+        "format": {"type": "audio/pcm", "rate": RATE},
+        "transcription": transcriber(model, language=language, language_list=language_list),
+        "turn_detection": None,
+    }
+    return {"type": "transcription", "audio": {"input": sound}}
+
+
+def transcriber(model: str, *, language: str, language_list: bool) -> object:
+    """A session's ``transcription``."""
     transcription: dict[str, object] = {"model": model}
     if language:
         code = language.partition("-")[0].lower()
         transcription |= {"languages": [code]} if language_list else {"language": code}
-    sound = {
-        "format": {"type": "audio/pcm", "rate": RATE},
-        "transcription": transcription,
-        "turn_detection": None,
-    }
-    return {"type": "transcription", "audio": {"input": sound}}
+    return transcription
 
 
 # The model is told once what it is for, and the text again with each clause.
@@ -140,6 +222,150 @@ def read_aloud(text: str, style: str, *, event_id: str) -> str:
         "instructions": f"Read this text aloud, word for word, adding nothing{how}: {text}",
         "metadata": {"clause": event_id},
     }
+    return _json({"type": "response.create", "event_id": event_id, "response": response})
+
+
+class Detection(msgspec.Struct, frozen=True):
+    """How a voice session hears where a sentence ends. ``kind`` "local": it does not."""
+
+    kind: Literal["server", "semantic", "local"] = "server"
+    threshold: float = 0.5
+    prefix_padding_ms: int = 300
+    silence_duration_ms: int = 500
+    eagerness: Literal["auto", "low", "medium", "high"] = "auto"
+
+
+def voice_session(
+    *,
+    instructions: str,
+    voice: str,
+    speed: float,
+    detection: Detection,
+    noise_reduction: str,
+    transcription: object,
+    reasoning: str,
+    tools: Sequence[object],
+) -> object:
+    """A session that hears, thinks and speaks, and answers only when it is told to.
+
+    Only what differs from the service's defaults is in it. ``transcription``: from
+    :func:`transcriber`, or None; ``tools``: from :func:`function`; ``reasoning``: "" for
+    the model's own.
+    """
+    hears: dict[str, object] = {
+        "format": {"type": "audio/pcm", "rate": RATE},
+        "turn_detection": turn_detection(detection),
+    }
+    if noise_reduction not in ("", "off"):
+        hears["noise_reduction"] = {"type": noise_reduction}
+    if transcription is not None:
+        hears["transcription"] = transcription
+    speaks: dict[str, object] = {"format": {"type": "audio/pcm", "rate": RATE}, "voice": voice}
+    if speed != 1.0:
+        speaks["speed"] = speed
+    session: dict[str, object] = {
+        "type": "realtime",
+        "output_modalities": ["audio"],
+        "audio": {"input": hears, "output": speaks},
+    }
+    if instructions:
+        session["instructions"] = instructions
+    if tools:
+        session["tools"] = list(tools)
+    if reasoning:
+        session["reasoning"] = {"effort": reasoning}
+    return session
+
+
+def turn_detection(detection: Detection) -> object:
+    """A session's ``turn_detection``. The call decides what is answered and what is an
+    interruption, so both are switched off."""
+    if detection.kind == "local":
+        return None
+    found: dict[str, object] = {"create_response": False, "interrupt_response": False}
+    if detection.kind == "semantic":
+        found["type"] = "semantic_vad"
+        if detection.eagerness != "auto":
+            found["eagerness"] = detection.eagerness
+        return found
+    found["type"] = "server_vad"
+    default = Detection()
+    for name in ("threshold", "prefix_padding_ms", "silence_duration_ms"):
+        if getattr(detection, name) != getattr(default, name):
+            found[name] = getattr(detection, name)
+    return found
+
+
+def detect(turn_detection: object) -> str:
+    """``session.update`` of a voice session's turn detection alone."""
+    return session_update(
+        {"type": "realtime", "audio": {"input": {"turn_detection": turn_detection}}}
+    )
+
+
+# Changes nothing; it is answered with the session, which says when it expires.
+ASK_SESSION = '{"type":"session.update","session":{"type":"realtime"}}'
+
+
+def function(name: str, description: str, parameters: object) -> object:
+    """A tool of a voice session."""
+    return {
+        "type": "function",
+        "name": name,
+        "description": description,
+        "parameters": parameters,
+    }
+
+
+def said(role: Literal["user", "assistant"], text: str, item_id: str, after: str = "") -> str:
+    """``conversation.item.create`` of something that was said, as text. ``after``: the item
+    before it, "root" for none; "" is the end."""
+    kind = "input_text" if role == "user" else "output_text"
+    content = [{"type": kind, "text": text}]
+    return _create({"type": "message", "id": item_id, "role": role, "content": content}, after)
+
+
+def called(name: str, arguments: str, call_id: str, item_id: str) -> str:
+    """``conversation.item.create`` of a tool's use in an earlier session."""
+    item = {"type": "function_call", "id": item_id, "name": name}
+    return _create({**item, "arguments": arguments, "call_id": call_id}, "")
+
+
+def returned(call_id: str, output: str) -> str:
+    """``conversation.item.create`` of what came of a tool's use."""
+    return _create({"type": "function_call_output", "call_id": call_id, "output": output}, "")
+
+
+def _create(item: object, after: str) -> str:
+    event: dict[str, object] = {"type": "conversation.item.create", "item": item}
+    if after:
+        event["previous_item_id"] = after
+    return _json(event)
+
+
+def delete(item_id: str) -> str:
+    """``conversation.item.delete``; an error when it is not there is harmless."""
+    return _json({"type": "conversation.item.delete", "item_id": item_id})
+
+
+def truncate(item_id: str, audio_end_ms: int) -> str:
+    """``conversation.item.truncate`` of an answer's audio to what was heard of it."""
+    return _json(
+        {
+            "type": "conversation.item.truncate",
+            "item_id": item_id,
+            "content_index": 0,
+            "audio_end_ms": audio_end_ms,
+        }
+    )
+
+
+def respond(event_id: str, *, use_tools: bool = True) -> str:
+    """``response.create`` of the conversation. ``event_id`` comes back as in
+    :func:`read_aloud`."""
+    response: dict[str, object] = {"metadata": {"clause": event_id}}
+    if not use_tools:
+        response["tool_choice"] = "none"
     return _json({"type": "response.create", "event_id": event_id, "response": response})
 
 
