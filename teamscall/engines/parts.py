@@ -11,6 +11,7 @@ and fails the call.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
@@ -36,7 +37,8 @@ class Question(msgspec.Struct, frozen=True):
     """What a mind is asked: ``text`` the caller said, or one ``digit`` that was pressed.
 
     ``turns``: the turn of each line of ``history``, for a mind that remembers more of a
-    turn than its words; negative: said before this session.
+    turn than its words; negative: said before this session. ``confirmed``: set once the
+    caller is known to have finished; None if that was never in doubt.
     """
 
     call: CallBrief
@@ -45,6 +47,13 @@ class Question(msgspec.Struct, frozen=True):
     digit: str = ""
     history: tuple[Line, ...] = ()  # before this question, oldest first
     turns: tuple[int, ...] = ()
+    confirmed: asyncio.Event | None = None
+
+    async def until_confirmed(self) -> None:
+        """Wait here before anything that has an effect on the world: a question may be
+        half of one, asked ahead of time, and its answer be thrown away."""
+        if self.confirmed is not None:
+            await self.confirmed.wait()
 
 
 class Thought(msgspec.Struct, frozen=True):
