@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
-from typing import TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 
 import msgspec
 
@@ -29,10 +28,8 @@ from teamscall.engines.base import (
 )
 from teamscall.engines.clauses import ClauseCutter, cut, is_speakable
 from teamscall.engines.memory import Memory
-from teamscall.engines.parts import Mind, Mouth, Question
+from teamscall.engines.parts import Mind, Mouth, Question, Speech, Thought
 from teamscall.errors import EngineError
-
-_T = TypeVar("_T")
 
 CLAUSES_AHEAD = 8  # thought but not yet spoken; beyond it the mind waits
 MAX_ANSWER_CHARS = 6_000  # about six minutes of speech: nobody listens longer
@@ -47,6 +44,8 @@ class Deadlines(msgspec.Struct, frozen=True):
     next_thought: float = 8.0  # a stream that stalls in mid-sentence (E7)
     first_audio: float = 10.0  # of each clause (E4)
     next_audio: float = 5.0  # within a clause
+    # More for what is thought of ahead of time: minds wait until the caller has finished.
+    confirmation: float = 15.0
     # Speech this far ahead of its playout is enough: what a caller interrupts, and what
     # would delay another call's first words, need not be synthesised.
     ahead: float = 15.0
@@ -58,20 +57,35 @@ class Answer:
     Attributes:
         command: what asked for it.
         cancelled: nothing of it is emitted any more.
+        confirmed: set once the caller is known to have finished.
         end_call: hang up once it has been heard.
         failure: why it failed, None while it did not.
     """
 
-    __slots__ = ("_task", "cancelled", "command", "end_call", "failure", "spoken", "turn")
+    __slots__ = (
+        "_extended",
+        "_task",
+        "cancelled",
+        "command",
+        "confirmed",
+        "end_call",
+        "failure",
+        "spoken",
+        "turn",
+    )
 
     def __init__(self, command: Respond | PressDigit | Say) -> None:
         self.command = command
         self.turn = command.turn
         self.cancelled = False
+        self.confirmed = asyncio.Event()
+        if not (isinstance(command, Respond) and command.speculative):
+            self.confirmed.set()
         self.end_call = False
         self.failure: EngineError | None = None
         self.spoken = Spoken()
         self._task: asyncio.Task[None] | None = None
+        self._extended: tuple[asyncio.Timeout, float] | None = None
 
     def runs_as(self, task: asyncio.Task[None]) -> None:
         """``cancel`` cancels this task."""
@@ -81,6 +95,28 @@ class Answer:
         self.cancelled = True
         if self._task is not None:
             self._task.cancel()
+
+    def confirm(self) -> None:
+        """The caller had finished: from now on the mind has as long as it always has."""
+        self.confirmed.set()
+        if self._extended is not None:
+            timeout, seconds = self._extended
+            timeout.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    @asynccontextmanager
+    async def waiting(self, seconds: float, longer: float) -> AsyncIterator[None]:
+        """A wait of ``seconds``; ``longer`` while it is not confirmed.
+
+        Raises:
+            TimeoutError: it is over.
+        """
+        unsure = not self.confirmed.is_set()
+        try:
+            async with asyncio.timeout(seconds + longer * unsure) as timeout:
+                self._extended = (timeout, seconds) if unsure else None
+                yield
+        finally:
+            self._extended = None
 
 
 class Spoken:
@@ -186,7 +222,14 @@ class Answering:
         """Remember what the caller said; the question with what was said before it."""
         history, turns = self._memory.lines(), self._memory.turns()
         self._memory.heard(answer.turn, text)
-        return Question(self._call, answer.turn, text, history=history, turns=turns)
+        return Question(
+            self._call,
+            answer.turn,
+            text,
+            history=history,
+            turns=turns,
+            confirmed=answer.confirmed,
+        )
 
     async def _think_and_speak(self, answer: Answer, question: Question) -> None:
         clauses: asyncio.Queue[str | _Over] = asyncio.Queue(CLAUSES_AHEAD)
@@ -214,7 +257,7 @@ class Answering:
         limit = self._deadlines.first_thought
         try:
             async with aclosing(self._mind.reply(question)) as thoughts:
-                while (thought := await self._next(thoughts, limit, "think")) is not None:
+                while (thought := await self._next_thought(answer, thoughts, limit)) is not None:
                     # A tool at work, and then the next first word, take as long as a first one.
                     busy = thought.busy
                     limit = self._deadlines.first_thought if busy else self._deadlines.next_thought
@@ -239,6 +282,20 @@ class Answering:
         for clause in cutter.flush():
             await clauses.put(clause)
         await clauses.put(_Over(end_call))
+
+    async def _next_thought(
+        self, answer: Answer, thoughts: AsyncGenerator[Thought], seconds: float
+    ) -> Thought | None:
+        """The next one, None at the end.
+
+        Raises:
+            EngineError: the mind failed or made no progress for ``seconds``.
+        """
+        try:
+            async with answer.waiting(seconds, self._deadlines.confirmation):
+                return await anext(thoughts, None)
+        except TimeoutError:
+            raise _no_progress(seconds, "think") from None
 
     # --- speaking ----------------------------------------------------------------------
 
@@ -282,7 +339,7 @@ class Answering:
         begun = False
         try:
             async with aclosing(self._mouth.speak(clause)) as chunks:
-                while (speech := await self._next(chunks, limit, "speak")) is not None:
+                while (speech := await self._next_chunk(chunks, limit)) is not None:
                     if not speech.pcm:
                         continue
                     limit = self._deadlines.next_audio
@@ -303,7 +360,13 @@ class Answering:
                 raise
             raise _NothingSpoken(error) from None
 
-    # --- both --------------------------------------------------------------------------
+    async def _next_chunk(self, chunks: AsyncGenerator[Speech], seconds: float) -> Speech | None:
+        """As ``_next_thought``, of the voice."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await anext(chunks, None)
+        except TimeoutError:
+            raise _no_progress(seconds, "speak") from None
 
     def _emit_of(
         self, answer: Answer, event: AnswerText | AnswerAudio | EngineUsage | EngineDegraded
@@ -311,19 +374,9 @@ class Answering:
         if not answer.cancelled:
             self._emit(event)
 
-    async def _next(self, stream: AsyncGenerator[_T], seconds: float, stage: str) -> _T | None:
-        """The stream's next item, None at its end.
 
-        Raises:
-            EngineError: the stream failed or made no progress for ``seconds``.
-        """
-        try:
-            async with asyncio.timeout(seconds):
-                return await anext(stream, None)
-        except TimeoutError:
-            raise EngineError(
-                f"no progress within {seconds:g} s", stage=stage, retryable=True
-            ) from None
+def _no_progress(seconds: float, stage: str) -> EngineError:
+    return EngineError(f"no progress within {seconds:g} s", stage=stage, retryable=True)
 
 
 class _NothingSpoken(Exception):

@@ -27,6 +27,7 @@ from teamscall.engines.base import (
     CallBrief,
     CancelAnswer,
     CommitUtterance,
+    ConfirmAnswer,
     DiscardHeard,
     Emit,
     EngineCommand,
@@ -148,6 +149,9 @@ class CascadeSession:
                 self._memory.said(turn, text)
             case Respond() | PressDigit() | Say():
                 self._ask(command)
+            case ConfirmAnswer(turn=turn):
+                if answer := self._answers.get(turn):
+                    answer.confirm()
             case CancelAnswer(turn=turn, forget=forget):
                 if answer := self._answers.get(turn):
                     answer.cancel()

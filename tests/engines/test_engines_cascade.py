@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 import pytest
-from engines_rig import CALL, Talk, run, talking
+from engines_rig import CALL, Talk, eventually, run, talking
 
 from teamscall.engines.answering import MAX_ANSWER_CHARS
 from teamscall.engines.base import (
@@ -17,6 +17,7 @@ from teamscall.engines.base import (
     CallBrief,
     CancelAnswer,
     CommitUtterance,
+    ConfirmAnswer,
     DiscardHeard,
     Emit,
     EngineDegraded,
@@ -411,5 +412,49 @@ def test_a_tool_at_work_may_take_as_long_as_a_first_thought(parts: Slow, status:
         talk = conversation(parts, msgspec.structs.replace(SOON, first_thought=30.0))
         talk.submit(Respond(1, "hi"))
         assert (await finishing(talk, 1)).status == status
+
+    run(check)
+
+
+class Careful(Parts):
+    """Does nothing before the caller has finished; then takes its time."""
+
+    async def reply(self, question: Question) -> AsyncGenerator[Thought]:
+        self.questions.append(question)
+        await question.until_confirmed()
+        await asyncio.sleep(0.15)
+        yield Thought("Done.")
+
+
+def test_a_mind_may_wait_until_the_caller_has_finished() -> None:
+    async def check() -> None:
+        parts = Careful()
+        talk = conversation(parts, Deadlines(first_thought=0.3, confirmation=30.0))
+        async with running(talk):
+            talk.submit(Respond(1, "I would like", speculative=True))
+            await eventually(lambda: bool(parts.questions))
+            await asyncio.sleep(0.3)
+            assert not talk.all(AnswerDone)
+            talk.submit(ConfirmAnswer(1), ConfirmAnswer(7))
+            assert (await talk.done(1)).status == "completed"
+            talk.submit(Respond(2, "Tea"))
+            assert (await talk.done(2)).status == "completed"
+
+    run(check)
+
+
+@pytest.mark.parametrize("confirms", [True, False])
+def test_a_confirmed_answer_has_its_deadline_from_then_on(confirms: bool) -> None:
+    async def check() -> None:
+        parts = Careful()
+        deadlines = Deadlines(first_thought=0.05, confirmation=30.0 if confirms else 0.05)
+        talk = conversation(parts, deadlines)
+        async with running(talk):
+            talk.submit(Respond(1, "I would like", speculative=True))
+            await eventually(lambda: bool(parts.questions))
+            if confirms:
+                talk.submit(ConfirmAnswer(1))
+            done = await talk.done(1)
+        assert (done.status, done.error) == ("failed", "no progress within 0.05 s")
 
     run(check)

@@ -229,6 +229,20 @@ def test_closing_kills_a_command_in_the_middle_of_an_answer(agent: list[str]) ->
         os.kill(pids[0], 0)
 
 
+def test_a_command_is_told_of_a_turn_once_the_caller_has_finished(agent: list[str]) -> None:
+    async def check(mind: CommandMind) -> None:
+        question = Question(CALL, 1, "plain", confirmed=asyncio.Event())
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(answered(mind, question))
+            await asyncio.sleep(0.05)
+            assert mind.starts == 0
+            assert question.confirmed is not None
+            question.confirmed.set()
+        assert task.result() == [Thought("a plain line")]
+
+    with_agent(agent, check)
+
+
 def test_a_command_that_does_not_exist_says_so() -> None:
     async def check(mind: CommandMind) -> None:
         with pytest.raises(EngineError, match="cannot be started"):

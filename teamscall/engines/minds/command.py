@@ -84,6 +84,7 @@ class CommandMind:
         self.stderr_bytes = 0  # counted, never logged: it may quote the caller
 
     async def reply(self, question: Question) -> AsyncGenerator[Thought]:
+        await question.until_confirmed()  # who knows what it does with a turn
         answered = False
         failed = False
         try:
