@@ -19,18 +19,13 @@ from teamscall.engines.base import (
     EngineFailed,
     EngineReady,
     Hear,
+    PeekUtterance,
     Transcript,
 )
-from teamscall.engines.offline.ear import (
-    BYTES_PER_S,
-    PIECE_BYTES,
-    PRE_ROLL_BYTES,
-    OfflineEar,
-    Talkers,
-    quietest,
-)
+from teamscall.engines.offline.ear import BYTES_PER_S, PIECE_BYTES, OfflineEar, Talkers, quietest
 from teamscall.engines.offline.frames import Finished, Request, Transcribe
 from teamscall.engines.offline.worker import Job, Worker
+from teamscall.engines.voicing import PRE_ROLL_BYTES
 from teamscall.errors import EngineError
 
 SPEECH = b"\x01\x01" * 320
@@ -87,6 +82,10 @@ class Bench:
     @property
     def transcripts(self) -> list[tuple[str, bool]]:
         return [(e.text, e.final) for e in self.events if isinstance(e, Transcript)]
+
+    @property
+    def settled(self) -> list[str]:
+        return [e.text for e in self.events if isinstance(e, Transcript) and e.settled]
 
 
 def bench(check: Callable[[Bench], Awaitable[None]]) -> None:
@@ -168,6 +167,96 @@ def test_a_final_does_not_wait_behind_a_guess_that_was_not_begun() -> None:
         b.recogniser.answer("final")
         await b.settle()
         assert b.transcripts == [("final", True)]
+
+    bench(check)
+
+
+def test_a_peek_is_answered_by_the_decode_of_the_pause() -> None:
+    async def check(b: Bench) -> None:
+        b.ear.submit(BeginUtterance(1))
+        await b.hear(SPEECH, 50)
+        await b.hear(QUIET, 15)
+        b.ear.submit(PeekUtterance(1))
+        await b.settle()
+        assert len(b.recogniser.jobs) == 1
+        assert not b.transcripts
+        b.recogniser.answer("so far")
+        await b.settle()
+        assert b.events[1:] == [Transcript(1, "so far", final=False, settled=True)]
+        await b.hear(QUIET, 25)
+        b.ear.submit(CommitUtterance(1))
+        await b.settle()
+        assert len(b.recogniser.jobs) == 1
+        assert b.transcripts == [("so far", False), ("so far", True)]
+
+    bench(check)
+
+
+def test_a_peek_after_the_decode_is_answered_at_once_and_once() -> None:
+    async def check(b: Bench) -> None:
+        b.ear.submit(BeginUtterance(1))
+        await b.hear(SPEECH, 50)
+        await b.hear(QUIET, 10)
+        b.recogniser.answer("so far")
+        await b.settle()
+        assert b.settled == []
+        b.ear.submit(PeekUtterance(1))
+        b.ear.submit(PeekUtterance(2))  # of no such utterance
+        await b.hear(QUIET, 20)
+        assert b.settled == ["so far"]
+
+    bench(check)
+
+
+def test_a_peek_is_void_when_there_was_more_and_can_be_taken_again() -> None:
+    async def check(b: Bench) -> None:
+        b.ear.submit(BeginUtterance(1))
+        await b.hear(SPEECH, 50)
+        await b.hear(QUIET, 15)
+        b.ear.submit(PeekUtterance(1))
+        await b.hear(SPEECH, 30)
+        b.recogniser.answer("half")
+        await b.hear(QUIET, 10)
+        assert len(b.recogniser.jobs) == 2
+        b.recogniser.answer("half and more")
+        await b.settle()
+        assert b.settled == []
+        b.ear.submit(PeekUtterance(1))
+        await b.settle()
+        assert b.settled == ["half and more"]
+
+    bench(check)
+
+
+def test_a_peek_decodes_what_the_guess_does_not_hold() -> None:
+    async def check(b: Bench) -> None:
+        b.ear.submit(BeginUtterance(1))
+        await b.hear(SPEECH, 50)
+        await b.hear(QUIET, 10)
+        b.recogniser.answer("half")
+        await b.hear(SPEECH, 5)  # less than is worth a partial
+        b.ear.submit(PeekUtterance(1))
+        await b.settle()
+        assert len(b.recogniser.jobs) == 2
+        b.recogniser.answer("half of it")
+        await b.settle()
+        assert b.settled == ["half of it"]
+
+    bench(check)
+
+
+def test_what_is_made_of_noise_is_dropped_and_counted() -> None:
+    async def check(b: Bench) -> None:
+        b.ear.submit(BeginUtterance(1))
+        await b.hear(QUIET, 40)
+        b.recogniser.answer("Thank you.")
+        await b.settle()
+        b.ear.submit(CommitUtterance(1))
+        await b.hear(QUIET, 10)
+        b.recogniser.answer("Thank you.")
+        await b.settle()
+        assert b.transcripts == [("", True)]
+        assert b.ear.made_up == 1
 
     bench(check)
 

@@ -26,19 +26,18 @@ from teamscall.engines.base import (
     EngineFailed,
     EngineReady,
     Hear,
+    PeekUtterance,
     Transcript,
 )
+from teamscall.engines.guard import Guard, believable
 from teamscall.engines.offline.frames import Finished, Transcribe
 from teamscall.engines.offline.mouth import QUEUE_NOTICE_S
 from teamscall.engines.offline.worker import Job, Worker
 from teamscall.engines.parts import EarCommand
+from teamscall.engines.voicing import FRAME_BYTES, FRAME_MS, PRE_ROLL_BYTES, Voicing
 from teamscall.errors import EngineError
 
 BYTES_PER_S = 32_000  # 16 kHz, 16 bit
-FRAME_BYTES = 640
-# Before the utterance is said to have begun: what the call needed to be sure (160 ms and
-# more) and 300 ms in which a soft first consonant lies.
-PRE_ROLL_BYTES = BYTES_PER_S // 2
 # The recogniser's window is 30 s: longer utterances are decoded in pieces, cut where it
 # is quietest within the last three seconds of a piece.
 PIECE_BYTES = 28 * BYTES_PER_S
@@ -55,7 +54,7 @@ MIN_DECODE_BYTES = BYTES_PER_S * 2 // 5  # less than 0.4 s more is not worth a d
 class _Utterance:
     """What is known of one utterance. ``end`` positions are bytes into ``pcm``."""
 
-    def __init__(self, number: int, pcm: bytes) -> None:
+    def __init__(self, number: int, pcm: bytes, voiced_frames: int = 0) -> None:
         self.number = number
         self.pcm = bytearray(pcm)
         self.pieces: deque[bytes] = deque(maxlen=MAX_PIECES)
@@ -63,6 +62,9 @@ class _Utterance:
         self.guess = ""  # the latest decode of ``pcm``
         self.guess_end = 0  # how much of ``pcm`` it covers
         self.speech_since_guess = 0  # speech frames that it does not cover
+        self.voiced_frames = voiced_frames
+        self.peeked = False  # a settled transcript of what was said is owed
+        self.speech_since_peek = 0
         self.quiet_frames = 0  # in a row, up to now
         self.guessed_at = 0.0
         self.discarded = False
@@ -74,11 +76,24 @@ class _Utterance:
 
     def count(self, speech: bool) -> None:
         """One more frame of ``pcm`` is speech or not."""
-        if speech:
-            self.speech_since_guess += 1
-            self.quiet_frames = 0
-        else:
+        if not speech:
             self.quiet_frames += 1
+            return
+        self.quiet_frames = 0
+        self.voiced_frames += 1
+        self.speech_since_guess += 1
+        self.speech_since_peek += 1
+        if self.speech_since_peek > STRAY_FRAMES:
+            self.peeked = False  # there was more to come
+
+    @property
+    def voiced_ms(self) -> int:
+        return self.voiced_frames * FRAME_MS
+
+    @property
+    def settled(self) -> bool:
+        """Whether the peek that is owed can be answered."""
+        return self.peeked and self.guess_holds and not self.pieces
 
     def text(self, last: str) -> str:
         return " ".join(t for t in (*self.texts, last) if t)
@@ -113,16 +128,21 @@ class OfflineEar:
     ) -> None:
         self._worker = worker
         self._emit = emit
-        self._is_speech = is_speech
+        self._voicing = Voicing(is_speech)
+        self._guard = Guard()
         self._talkers = talkers
         self._now = now
         self._before = bytearray()  # the pre-roll
-        self._frame = bytearray()  # towards the next whole frame
         self._open: _Utterance | None = None
         self._committed: deque[_Utterance] = deque()
         self._guessing: Job | None = None
         self._wake = asyncio.Event()
         self.pieces_lost = 0
+
+    @property
+    def made_up(self) -> int:
+        """Transcripts of nothing that were dropped."""
+        return self._guard.dropped
 
     # --- what is told ----------------------------------------------------------------------
 
@@ -132,6 +152,8 @@ class OfflineEar:
                 self._hear(pcm)
             case BeginUtterance(utterance=number):
                 self._begin(number)
+            case PeekUtterance(utterance=number):
+                self._peek(number)
             case CommitUtterance(utterance=number):
                 self._commit(number)
             case DiscardHeard():
@@ -144,15 +166,11 @@ class OfflineEar:
             del self._before[:-PRE_ROLL_BYTES]
         else:
             said.pcm += pcm
-        # Also between utterances: voice activity learns the noise floor from the pauses.
-        self._frame += pcm
-        while len(self._frame) >= FRAME_BYTES:
-            speech = self._is_speech(bytes(self._frame[:FRAME_BYTES]))
-            del self._frame[:FRAME_BYTES]
-            if said is not None:
-                said.count(speech)
+        found = self._voicing.push(pcm)
         if said is None:
             return
+        for speech in found:
+            said.count(speech)
         if len(said.pcm) >= PIECE_BYTES:
             self._cut_piece(said)
         if said.pieces or self._wants_guess(said):
@@ -164,11 +182,17 @@ class OfflineEar:
             before = bytes(self._open.pcm[-PRE_ROLL_BYTES:])
             self._close_open()
         self._before.clear()
-        self._open = _Utterance(number, before)
+        self._open = _Utterance(number, before, self._voicing.recent_frames)
         # The call has heard speech in the pre-roll: no decode holds yet.
         self._open.speech_since_guess = STRAY_FRAMES + 1
         self._open.guessed_at = self._now()
         self._talkers.count += 1
+
+    def _peek(self, number: int) -> None:
+        said = self._open
+        if said is not None and said.number == number:
+            said.peeked, said.speech_since_peek = True, 0
+            self._wake.set()
 
     def _commit(self, number: int) -> None:
         said = self._open
@@ -183,6 +207,7 @@ class OfflineEar:
 
     def _discard(self) -> None:
         self._before.clear()
+        self._voicing.forget()
         for said in self._committed:
             said.discarded = True
         if self._open is not None:
@@ -218,6 +243,7 @@ class OfflineEar:
                 await self._decode_pieces(said)
                 if self._wants_guess(said):
                     await self._guess(said)
+                self._settle(said)
 
     async def close(self) -> None:
         self._close_open()
@@ -227,9 +253,11 @@ class OfflineEar:
             self._guessing.abandon()
 
     def _wants_guess(self, said: _Utterance) -> bool:
-        if self._guessing is not None or len(said.pcm) - said.guess_end < MIN_DECODE_BYTES:
+        if self._guessing is not None or said.guess_holds:
             return False
-        if said.guess_holds:
+        if said.peeked:
+            return True
+        if len(said.pcm) - said.guess_end < MIN_DECODE_BYTES:
             return False
         if said.quiet_frames >= PAUSE_FRAMES:
             return True
@@ -254,8 +282,17 @@ class OfflineEar:
         if said.discarded or len(said.pieces) != pieces or len(said.pcm) < len(pcm):
             return  # forgotten, or cut into pieces meanwhile
         said.guess, said.guess_end = text, len(pcm)
-        if text and self._open is said:
-            self._emit(Transcript(said.number, said.text(text), final=False))
+        if self._open is said and not said.settled:
+            self._emit_unfinished(said)
+
+    def _settle(self, said: _Utterance) -> None:
+        if self._open is said and said.settled:
+            said.peeked = False
+            self._emit_unfinished(said, settled=True)
+
+    def _emit_unfinished(self, said: _Utterance, *, settled: bool = False) -> None:
+        if said.guess and (text := believable(said.text(said.guess), said.voiced_ms)):
+            self._emit(Transcript(said.number, text, final=False, settled=settled))
 
     async def _finish(self, said: _Utterance) -> None:
         await self._decode_pieces(said)
@@ -264,7 +301,9 @@ class OfflineEar:
             text = said.guess
         elif said.pcm and not said.discarded:
             text = await self._decode(bytes(said.pcm))
-        final = "" if said.discarded else said.text(text)
+        final = ""
+        if not said.discarded:
+            final = self._guard.believe(said.text(text), said.voiced_ms)
         self._emit(Transcript(said.number, final, final=True))
 
     async def _decode_pieces(self, said: _Utterance) -> None:
