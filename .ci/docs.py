@@ -11,12 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import typer
 from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
 from teamscall import __version__
 from teamscall.cli.app import app
-from teamscall.config import iter_options
+from teamscall.config import HEADERS, Option, entry_options, iter_options
 from teamscall.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +43,19 @@ EXIT_WORDS = {
     ExitCode.TIMEOUT: "A deadline passed.",
     ExitCode.INTERRUPTED: "Interrupted from the keyboard.",
 }
+
+TOOLS = f"""Each {HEADERS["tools"]} is something that the model may do in a call, beside
+end_call, with which it hangs up.
+
+A command is run without a shell, in a process group of its own; it gets one line of JSON on
+stdin, {{"call": {{"id": ..., "direction": ..., "callerName": ...}}, "tool": ...,
+"arguments": {{...}}}}, and what it prints is the result, if it exits with 0. A url gets the
+same by POST, and the body of a 2xx answer is the result. A result is cut at 8 kB.
+
+What goes wrong is told to the model, which makes the best of it. These keys come from the file
+only."""
+PRICES = f"""Each {HEADERS["prices"]} says what a model costs, so that calls can tell what they
+cost. A model's name has quotes around it. These keys come from the file only."""
 
 
 def roff(text: str) -> str:
@@ -173,13 +187,31 @@ def toml_page() -> str:
         ".SH KEYS",
     ]
     for option in iter_options():
-        lines += [".TP", f"\\fB{roff(option.path)}\\fR ({roff(option.type_words)})"]
-        default = "" if option.secret else f" Default: {_toml(option.default)}."
-        allowed = f" Allowed: {option.allowed}." if option.allowed else ""
-        unit = f" Unit: {option.unit}." if option.unit else ""
-        lines.append(roff(f"{option.doc}{allowed}{unit}{default} Environment: {option.env}."))
+        lines += key_rows(option)
+    lines += [".SH TOOLS", *paragraphs(TOOLS)]
+    for option in entry_options("tools").values():
+        lines += key_rows(option)
+    lines += [".SH PRICES", *paragraphs(PRICES)]
+    for option in entry_options("prices").values():
+        lines += key_rows(option)
     lines += [".SH SEE ALSO", "\\fBteamscall\\fR(1)"]
     return "\n".join(lines) + "\n"
+
+
+def key_rows(option: Option) -> list[str]:
+    words = [option.doc]
+    if option.allowed:
+        words.append(f"Allowed: {option.allowed}.")
+    if option.unit:
+        words.append(f"Unit: {option.unit}.")
+    if option.default is msgspec.NODEFAULT:
+        words.append("Required.")
+    elif not option.secret and not isinstance(option.default, dict):
+        words.append(f"Default: {_toml(option.default)}.")
+    if option.env:
+        words.append(f"Environment: {option.env}.")
+    name = f"\\fB{roff(option.path)}\\fR ({roff(option.type_words)})"
+    return [".TP", name, roff(" ".join(words))]
 
 
 def _toml(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -43,7 +44,7 @@ def show(
     import json
 
     from teamscall.cli.settings import load
-    from teamscall.config import Secret, iter_options
+    from teamscall.config import Secret, iter_options, listed
 
     if json_ and toml:
         raise typer.BadParameter("--json and --toml exclude each other")
@@ -56,19 +57,30 @@ def show(
         if isinstance(value, Secret):
             value = "********" if value else ""
         values[option.path] = list(value) if isinstance(value, tuple) else value
-    origins = {path: loaded.origins.get(path, "default") for path in values}
+    for path, value in listed(loaded.config.tools, loaded.config.prices):
+        values[path] = list(value) if isinstance(value, tuple) else value
+    origins = {path: _origin(loaded.origins, path) for path in values}
     if json_:
         rows = {p: {"value": v, "origin": origins[p]} for p, v in values.items()}
         typer.echo(json.dumps({"v": 1, "config": rows}, indent=2, ensure_ascii=False))
     elif toml:
+        import msgspec
         import tomli_w
 
-        typer.echo(tomli_w.dumps(_tree(values)), nl=False)
+        tree = _tree({option.path: values[option.path] for option in iter_options()})
+        tables = {"tools": loaded.config.tools, "prices": loaded.config.prices}
+        tree |= {name: msgspec.to_builtins(table) for name, table in tables.items() if table}
+        typer.echo(tomli_w.dumps(tree), nl=False)
     else:
         width = max(map(len, values))
         for path, value in values.items():
             shown = json.dumps(value, ensure_ascii=False)
             typer.echo(f"{path:<{width}}  {shown}  ({origins[path]})")
+
+
+def _origin(origins: Mapping[str, str], path: str) -> str:
+    """Of a key; those of a tool or a price come from where that begins."""
+    return origins.get(path) or origins.get(path.rpartition(".")[0]) or "default"
 
 
 def _tree(values: dict[str, object]) -> dict[str, object]:

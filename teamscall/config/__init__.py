@@ -1,14 +1,15 @@
 """The configuration: one frozen tree that can explain where each value came from.
 
-Owns every key's name, default, range and one-line meaning (``tree``), the way from TOML,
-environment and flags to that tree (``load``), what makes no sense together (``checks``),
-the table of OpenAI's models (``models``) and the type that hides secrets (``secret``).
-Refuses to know what the values are for.
+Owns every key's name, default, range and one-line meaning (``tree``, ``talk``,
+``entries``), the way from TOML, environment and flags to that tree (``load``), what makes
+no sense together (``checks``), the table of OpenAI's models (``models``) and the type that
+hides secrets (``secret``). Refuses to know what the values are for.
 """
 
 from teamscall.config.checks import openai_key, resolved_engine
+from teamscall.config.entries import HEADERS, Price, Tool, listed
 from teamscall.config.load import Loaded, default_paths, load_config
-from teamscall.config.options import Option, iter_options
+from teamscall.config.options import Option, entry_options, iter_options
 from teamscall.config.secret import Secret, encode_hook
 from teamscall.config.talk import (
     BargeIn,
@@ -40,6 +41,7 @@ from teamscall.config.tree import (
 )
 
 __all__ = [
+    "HEADERS",
     "Authorization",
     "BargeIn",
     "Bridge",
@@ -57,6 +59,7 @@ __all__ = [
     "OpenAI",
     "Option",
     "Outbound",
+    "Price",
     "Realtime",
     "Recording",
     "Response",
@@ -66,10 +69,13 @@ __all__ = [
     "Shutdown",
     "StandIn",
     "Streaming",
+    "Tool",
     "Tts",
     "default_paths",
     "encode_hook",
+    "entry_options",
     "iter_options",
+    "listed",
     "load_config",
     "openai_key",
     "resolved_engine",

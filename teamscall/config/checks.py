@@ -81,6 +81,7 @@ def _findings(
     yield from _authorization(config)
     yield from _engine(config)
     yield from _openai(config, origins, today)
+    yield from _tools(config)
     yield from _outbound(config)
     if config.standin.enabled and config.recording.require is False:
         yield _warn(
@@ -305,6 +306,30 @@ def _authorization(config: Config) -> Iterator[Finding]:
         )
     yield from _missing_command("authorization.hook_command", rules.hook_command)
     yield from _clear_text("authorization.hook_url", rules.hook_url, "callers' identities travel")
+
+
+def _tools(config: Config) -> Iterator[Finding]:
+    for number, tool in enumerate(config.tools):
+        yield from _missing_command(f"tools[{number}].command", tool.command)
+        yield from _clear_text(f"tools[{number}].url", tool.url, "what callers said travels")
+    if not config.tools:
+        return
+    engine = resolved_engine(config)
+    if engine not in ("openai", "offline"):
+        yield _warn(f"tools have no effect with engine = {engine}", "tools[0]", "engine")
+    elif config.response.command:
+        yield _warn(
+            "tools have no effect with response.command, which does what it likes by itself",
+            "tools[0]",
+            "response.command",
+        )
+    elif engine == "offline" and not config.response.base_url:
+        yield _warn(
+            "tools have no effect with the built-in responder; set response.base_url or an "
+            "OpenAI key",
+            "tools[0]",
+            "engine",
+        )
 
 
 def _missing_command(key: str, command: tuple[str, ...]) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ def key(
     doc: str,
     *,
     unit: str = "",
-    kind: Literal["", "path", "command", "url"] = "",
+    kind: Literal["", "path", "command", "url", "schema"] = "",
     ge: float | None = None,
     le: float | None = None,
     pattern: str | None = None,

@@ -23,6 +23,7 @@ import msgspec
 import platformdirs
 
 from teamscall.config import checks
+from teamscall.config.entries import ENTRIES
 from teamscall.config.options import (
     ENV_PREFIX,
     Option,
@@ -32,9 +33,11 @@ from teamscall.config.options import (
     parse_text,
     tables,
 )
-from teamscall.config.secret import MASK, Secret
+from teamscall.config.reading import read_entries
+from teamscall.config.secret import Secret
 from teamscall.config.source import TomlFile, read_toml
 from teamscall.config.tree import Config
+from teamscall.config.words import either, lines, unknown_key, wrong_value
 from teamscall.errors import ConfigError
 from teamscall.text import printable
 
@@ -51,9 +54,6 @@ _FALLBACK_VARIABLES = {
     "streaming.openai_api_key": "OPENAI_API_KEY",
     "openai.base_url": "OPENAI_BASE_URL",
 }
-
-# A finding quotes at most two paths and a value.
-_MAX_LINE = 1000
 
 # A secret is at most a few hundred characters: a longer file is another file.
 _MAX_SECRET_BYTES = 65_536
@@ -132,7 +132,11 @@ def load_config(
             values[name] = convert(option, _read(option, one), base=one.base)
         except (ValueError, msgspec.ValidationError):
             broken.add(name)
-            problems.append(_wrong_value(option, one))
+            problems.append(wrong_value(option, one.value, one.origin))
+    if file is not None:
+        for entries in read_entries(file, problems):
+            values[entries.name] = entries.value
+            origins.update(entries.origins)
     for option in options().values():
         if option.secret:
             _resolve_secret(option, values, origins, env, problems, warnings, broken)
@@ -147,11 +151,11 @@ def load_config(
     if problems:
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
         where = f" ({file.path})" if file is not None and file.document else ""
-        raise ConfigError(f"The configuration has {count}{where}.", problems=_lines(problems))
+        raise ConfigError(f"The configuration has {count}{where}.", problems=lines(problems))
     return Loaded(
         config=config,
         origins=origins,
-        warnings=_lines(warnings),
+        warnings=lines(warnings),
         path=file.path if file is not None else None,
     )
 
@@ -206,10 +210,12 @@ def _known_keys(
     """(canonical path, path as spelt, value) of the known keys; the rest become problems."""
     seen: dict[str, str] = {}
     for key, value in table.items():
+        if not prefix and key in ENTRIES:
+            continue
         spelt = (*around, key)
         name = prefix + _canonical(key, prefix)
         if name not in options() and name not in tables():
-            problems.append(_unknown_key(prefix + key, isinstance(value, dict), file.where(*spelt)))
+            problems.append(unknown_key(prefix + key, isinstance(value, dict), file.where(*spelt)))
             continue
         if name in seen:
             problems.append(
@@ -250,7 +256,7 @@ def _from_env(env: Mapping[str, str], warnings: list[str]) -> Iterator[tuple[str
             yield by_variable[variable].path, _Given(value, origin, Path.cwd(), text=True)
             continue
         # Not an error: Kubernetes sets TEAMSCALL_PORT and its like for a service of that name.
-        close = _or(difflib.get_close_matches(variable, by_variable, n=2, cutoff=0.8))
+        close = either(difflib.get_close_matches(variable, by_variable, n=2, cutoff=0.8))
         meant = f"; did you mean {close}?" if close else ""
         warnings.append(f"environment {printable(variable, 80)} is no option{meant}")
 
@@ -264,7 +270,7 @@ def _from_flags(
         flag = names.get(path) or "--" + path.rpartition(".")[2].replace("_", "-")
         name = _canonical_path(path)
         if name not in options():
-            problems.append(_unknown_key(path, False, f"flag {flag}"))
+            problems.append(unknown_key(path, False, f"flag {flag}"))
             continue
         yield name, _Given(value, f"flag {flag}", Path.cwd(), text=isinstance(value, str))
 
@@ -278,77 +284,6 @@ def _read(option: Option, one: _Given) -> object:
     if one.text and isinstance(one.value, str):
         return parse_text(option, one.value)
     return one.value
-
-
-# --- words ------------------------------------------------------------------------
-
-
-def _lines(texts: list[str]) -> tuple[str, ...]:
-    """One safe line each: file names and values of any kind may be quoted in them."""
-    return tuple(printable(text, _MAX_LINE) for text in texts)
-
-
-def _or(words: list[str]) -> str:
-    return " or ".join(words)
-
-
-def _unknown_key(path: str, is_table: bool, origin: str) -> str:
-    what = "table" if is_table else "key"
-    close = _similar(path, is_table)
-    meant = f"; did you mean {_or(close)}?" if close else ""
-    return f"unknown {what} {printable(path, 80)} ({origin}){meant}"
-
-
-def _similar(path: str, is_table: bool) -> list[str]:
-    """What a wrong key may have been meant to be: by its leaf elsewhere, then by its path."""
-    if is_table:
-        return difflib.get_close_matches(path.lower(), sorted(tables()), n=1, cutoff=0.6)
-    leaf = path.rpartition(".")[2]
-    wanted = path.lower()
-    same_leaf = [
-        name
-        for name in options()
-        if leaf in (name.rpartition(".")[2], camel_case(name.rpartition(".")[2]))
-    ]
-    if same_leaf:
-        return sorted(
-            same_leaf, key=lambda name: -difflib.SequenceMatcher(None, wanted, name).ratio()
-        )[:2]
-    candidates = {option.path: option.path for option in options().values()}
-    candidates |= {option.camel.lower(): option.path for option in options().values()}
-    close = difflib.get_close_matches(wanted, candidates, n=1, cutoff=0.7)
-    if close or "." in path:
-        return [candidates[word] for word in close]
-    leaves = {name.rpartition(".")[2] for name in options()}
-    found = difflib.get_close_matches(wanted, sorted(leaves), n=1, cutoff=0.7)
-    return [name for name in options() if name.rpartition(".")[2] in found][:2]
-
-
-def _wrong_value(option: Option, one: _Given) -> str:
-    if option.secret:
-        shown = MASK
-    elif option.kind == "url":
-        shown = _without_credentials(str(one.value))
-    else:
-        shown = _shown(one.value)
-    unit = f" {option.unit}" if option.unit else ""
-    text = f"{option.path}: {printable(shown, 80)} is not {option.allowed}{unit} ({one.origin})"
-    if option.choices and isinstance(one.value, str):
-        close = difflib.get_close_matches(one.value.lower(), option.choices, n=1)
-        if close:
-            text += f"; did you mean {close[0]}?"
-    return text
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def _without_credentials(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return f'"{head.partition("//")[0]}//{MASK}@{tail}"' if at else f'"{url}"'
 
 
 # --- secrets ----------------------------------------------------------------------

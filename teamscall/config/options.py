@@ -18,6 +18,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from teamscall.config.entries import ENTRIES, parameters_schema
 from teamscall.config.secret import Secret
 from teamscall.config.tree import Config
 
@@ -43,7 +44,7 @@ class Option(msgspec.Struct, frozen=True):
     secret: bool = False
     unit: str = ""  # ms, s, bytes, days
     choices: tuple[str, ...] = ()
-    kind: str = ""  # path, command or url: how its text is read
+    kind: str = ""  # path, command, url or schema: how its text is read
     annotation: object = None  # for the loader: what msgspec converts to
 
 
@@ -70,11 +71,27 @@ def tables() -> frozenset[str]:
     return frozenset(path.partition(".")[0] for path in options() if "." in path)
 
 
+@functools.cache
+def entry_options(table: str) -> dict[str, Option]:
+    """The keys of one entry of ``[[tools]]`` or ``[prices."model"]``, by name. Their
+    ``path`` is that name alone; they have no environment variable."""
+    struct = ENTRIES[table]
+    hints = get_type_hints(struct, include_extras=True)
+    found = {}
+    for one in msgspec.structs.fields(struct):
+        default = one.default_factory() if callable(one.default_factory) else one.default
+        known = msgspec.structs.replace(_option(one.name, hints[one.name], default), env="")
+        found[one.name] = known
+    return found
+
+
 def _walk(struct: type[msgspec.Struct], prefix: str) -> Iterator[Option]:
     hints = get_type_hints(struct, include_extras=True)
     defaults = struct()
     for name in struct.__struct_fields__:
         hint = hints[name]
+        if prefix + name in ENTRIES:
+            continue
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             yield from _walk(hint, f"{prefix}{name}.")
             continue
@@ -116,6 +133,8 @@ def _in_words(base: Any, meta: msgspec.Meta) -> tuple[str, str, tuple[str, ...]]
     if get_origin(base) in (Union, types.UnionType):
         named = tuple(c for arm in get_args(base) if arm is not bool for c in get_args(arm))
         return "boolean or string", "true, false or " + ", ".join(named), named
+    if get_origin(base) is dict:
+        return "table", "a JSON Schema of an object, as a table or as JSON text", ()
     if get_origin(base) is tuple:
         if meta.extra is not None and meta.extra["kind"] == "command":
             return "list of strings", "a list of strings, or one command line", ()
@@ -141,6 +160,8 @@ def convert(option: Option, value: object, *, base: Path) -> object:
         return Secret(value)
     if option.kind == "command" and isinstance(value, str):
         value = shlex.split(value)
+    if option.kind == "schema":
+        return parameters_schema(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("not a finite number")
     converted: object = msgspec.convert(value, option.annotation)

@@ -29,16 +29,19 @@ _AT = re.compile(r"^(?P<what>.*?) ?\((?:at line (?P<line>\d+), column (?P<column
 
 
 class TomlFile(msgspec.Struct, frozen=True):
-    """A parsed file. ``lines`` maps key paths as they are spelt to line numbers from 1."""
+    """A parsed file. ``lines`` maps key paths as they are spelt to line numbers from 1; the
+    tables of an array are numbered from 0: ``("tools", "0", "name")``."""
 
     path: Path
     document: dict[str, Any]
     lines: dict[tuple[str, ...], int]
 
     def where(self, *parts: str) -> str:
-        """``file teamscall.toml line 12``, of the key or of the nearest one around it."""
+        """``file teamscall.toml line 12``, of the key, of the first one inside it, or of the
+        nearest one around it."""
         for length in range(len(parts), 0, -1):
-            line = self.lines.get(parts[:length])
+            inside = (line for path, line in self.lines.items() if path[:length] == parts[:length])
+            line = self.lines.get(parts[:length]) or next(inside, None)
             if line is not None:
                 return f"file {self.path.name} line {line}"
         return f"file {self.path.name}"
@@ -91,6 +94,7 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
     """Line numbers, from 1, of the tables and keys of a TOML text."""
     found: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
+    arrays: dict[tuple[str, ...], int] = {}
     closing = ""  # inside a multi-line string: what ends it
     for number, line in enumerate(text.split("\n"), start=1):
         if closing:
@@ -98,7 +102,7 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
                 closing = ""
             continue
         if header := _HEADER.match(line):
-            table = _parts(header[1])
+            table = _table(_parts(header[1]), arrays, line.lstrip().startswith("[["))
             found.setdefault(table, number)
         elif assigned := _ASSIGNED.match(line):
             found.setdefault(table + _parts(assigned[1]), number)
@@ -107,6 +111,20 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
                 closing = quotes
                 break
     return found
+
+
+def _table(
+    parts: tuple[str, ...], arrays: dict[tuple[str, ...], int], is_array: bool
+) -> tuple[str, ...]:
+    """The table of a header, with the number of each array's table that is on its way."""
+    table: tuple[str, ...] = ()
+    for place, part in enumerate(parts, start=1):
+        table += (part,)
+        if is_array and place == len(parts):
+            arrays[table] = arrays.get(table, -1) + 1
+        if table in arrays:
+            table += (str(arrays[table]),)
+    return table
 
 
 def _parts(dotted: str) -> tuple[str, ...]:

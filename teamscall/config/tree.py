@@ -1,7 +1,7 @@
 """Every configuration key: its name, type, default, range and one line of meaning.
 
-This file and ``talk`` are the only table: the loader, ``teamscall.toml``'s man page and
-``config explain`` are made from it. The names and defaults of the options that the
+This file, ``talk`` and ``entries`` are the only table: the loader, ``teamscall.toml``'s
+man page and ``config show`` are made from it. The names and defaults of the options that the
 msteams-call plugin has are the plugin's, in snake_case; camelCase is accepted too.
 An empty model name means "the best current one", because a named default would
 outlive the vendor's model.
@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import field
 
+from teamscall.config.entries import Price, Tool
 from teamscall.config.keys import LONGEST_MS, SET, URL_PATH, key, url
 from teamscall.config.secret import Secret
 from teamscall.config.talk import (
@@ -339,3 +340,5 @@ class Config(msgspec.Struct, frozen=True):
     shutdown: Shutdown = field(default_factory=Shutdown)
     log: Log = field(default_factory=Log)
     journal: JournalFile = field(default_factory=JournalFile)
+    tools: tuple[Tool, ...] = ()
+    prices: dict[str, Price] = field(default_factory=dict)  # by model
