@@ -19,6 +19,7 @@ from teamscall.engines.base import (
     Transcript,
 )
 from teamscall.engines.openai import ear as openai_ear
+from teamscall.engines.openai import transcription
 from teamscall.errors import EngineError
 from teamscall.testing import Drop, Refuse, Report, Script, Settings, Stall
 
@@ -193,7 +194,7 @@ def test_a_socket_lost_between_commit_and_transcript() -> None:
 def test_a_recogniser_that_says_nothing_is_asked_again(
     failure: Stall | Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_ear, "PROGRESS_S", 0.3)
+    monkeypatch.setattr(transcription, "PROGRESS_S", 0.3)
 
     async def check() -> None:
         with cloud(SETTINGS) as there:
@@ -212,7 +213,7 @@ def test_a_recogniser_that_says_nothing_is_asked_again(
 def test_a_recogniser_that_never_says_anything_is_given_up_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(openai_ear, "PROGRESS_S", 0.2)
+    monkeypatch.setattr(transcription, "PROGRESS_S", 0.2)
 
     async def check() -> None:
         with cloud(SETTINGS) as there:

@@ -1,50 +1,41 @@
-"""The ear of one call over a transcription session: audio in, transcripts out.
+"""The ear of one call over a transcription session that is told of utterances.
 
 Owns what is kept of the audio until its transcript is there, and which item of the
 service is which utterance. Refuses to know where an utterance begins and ends: the call
 tells (``local`` turn taking), because not every model detects speech itself, and barge-in
 needs our own detection anyway. Only utterances are sent, so silence costs nothing.
 
-Rule 1: every committed utterance gets exactly one final transcript, empty at worst.
-Rule 2: what a lost session did not finish is sent again, whole, to the next one, whose
-buffer is empty: no word is lost and none comes twice.
+An utterance is transcribed in pieces: one ends where the call peeks, because a manual
+commit is the only way to ask these models for a transcript. What follows a piece is kept
+back until there is voice in it: a pause that proves to be the end has nothing left to
+transcribe, and recognisers make words of silence.
+
+Rule: every committed utterance gets exactly one final transcript, empty at worst.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
 
-from teamscall.audio.resample import Resampler
 from teamscall.engines.base import (
     BeginUtterance,
     CommitUtterance,
     DiscardHeard,
     Emit,
-    EngineDegraded,
     EngineFailed,
-    EngineReady,
     Hear,
+    PeekUtterance,
     Transcript,
 )
+from teamscall.engines.guard import believable
 from teamscall.engines.openai import messages
-from teamscall.engines.openai.guard import made_up
 from teamscall.engines.openai.messages import ServerEvent
-from teamscall.engines.openai.socket import Socket
+from teamscall.engines.openai.transcription import OpenSocket, TranscriptionEar
 from teamscall.engines.parts import EarCommand
-from teamscall.errors import EngineError
+from teamscall.engines.voicing import FRAME_MS, PRE_ROLL_BYTES, PRE_ROLL_MS
 
-log = logging.getLogger("teamscall.engines.openai")
-
-SOURCE_RATE = 16_000
-FRAME_BYTES = 640
-FRAME_MS = 20
-# Before the utterance is said to have begun: what the call needed to be sure (100 ms and
-# more) and 300 ms in which a soft first consonant lies.
-PRE_ROLL_BYTES = SOURCE_RATE * 2 // 2
 # The service refuses to commit less than 100 ms.
 MIN_COMMIT_BYTES = messages.BYTES_PER_S // 10
 # An utterance this long is committed piece by piece, at the first pause of 200 ms, or
@@ -53,22 +44,27 @@ MIN_COMMIT_BYTES = messages.BYTES_PER_S // 10
 PIECE_BYTES = 20 * messages.BYTES_PER_S
 MAX_PIECE_BYTES = 40 * messages.BYTES_PER_S
 PIECE_PAUSE_FRAMES = 10
+# Voice after a peek, without such a pause in it, that is more than voice activity ringing
+# on or a breath: the utterance goes on.
+MORE_FRAMES = 3
+KEPT_BACK_BYTES = PRE_ROLL_MS * messages.BYTES_PER_S // 1000
 MAX_UNFINISHED = 8  # utterances without their final; a service so far behind is down
-# From a commit, or the latest sign of life about it, to the next one. Twice this is less
-# than the cascade's own hard stop.
-PROGRESS_S = 4.0
 _EMPTY = "input_audio_buffer_commit_empty"
-RESEND_BYTES = messages.BYTES_PER_S  # one message per second of audio
 
 
 class _Piece:
     """What is transcribed as one item."""
 
-    __slots__ = ("committed", "done", "item", "moved_at", "pcm", "serial", "text", "tries")
+    __slots__ = (
+        *("committed", "done", "item", "kept_back", "moved_at", "pcm", "serial", "text"),
+        *("tries", "voiced_frames"),
+    )
 
-    def __init__(self, serial: int) -> None:
+    def __init__(self, serial: int, voiced_frames: int, *, kept_back: bool) -> None:
         self.serial = serial
         self.pcm = bytearray()  # 24 kHz
+        self.voiced_frames = voiced_frames
+        self.kept_back = kept_back  # nothing of it was sent: there may be nothing in it
         self.committed = False
         self.done = False
         self.item = ""
@@ -80,6 +76,10 @@ class _Piece:
     def event_id(self) -> str:
         return f"commit-{self.serial}"
 
+    @property
+    def voiced_ms(self) -> int:
+        return self.voiced_frames * FRAME_MS
+
 
 class _Utterance:
     def __init__(self, number: int) -> None:
@@ -87,56 +87,45 @@ class _Utterance:
         self.pieces: list[_Piece] = []
         self.committed = False
         self.discarded = False
-        self.voiced_frames = 0
+        self.peeked = False  # a settled transcript is owed
         self.quiet_frames = 0  # in a row, up to now
 
     @property
     def text(self) -> str:
-        return " ".join(text for piece in self.pieces if (text := piece.text.strip()))
+        """What was said, as far as it is known and believed."""
+        found = (believable(piece.text, piece.voiced_ms) for piece in self.pieces)
+        return " ".join(text for text in found if text)
+
+    @property
+    def known(self) -> bool:
+        """Whether all that was said until now has its transcript."""
+        return all(piece.done or piece.kept_back for piece in self.pieces)
 
     @property
     def finished(self) -> bool:
-        return self.committed and all(piece.done for piece in self.pieces)
+        return self.committed and self.known
 
 
-class OpenAIEar:
-    """An :class:`teamscall.engines.parts.Ear` for ``local`` turn taking.
-
-    Args:
-        open_socket: makes the socket, given ``opened``, ``received`` and ``lost``.
-        emit: takes the events.
-        is_speech: tells whether a 640-byte frame holds speech.
-        now: monotonic seconds.
-    """
+class OpenAIEar(TranscriptionEar):
+    """An :class:`teamscall.engines.parts.Ear` for ``local`` turn taking."""
 
     def __init__(
         self,
-        open_socket: Callable[
-            [Callable[[], None], Callable[[ServerEvent], None], Callable[[str], None]], Socket
-        ],
+        open_socket: OpenSocket,
         emit: Emit,
         *,
         is_speech: Callable[[bytes], bool],
+        model: str = "",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._socket = open_socket(self._opened, self._received, self._lost)
-        self._emit = emit
-        self._is_speech = is_speech
-        self._progress_s = PROGRESS_S
-        self._now = now
+        super().__init__(open_socket, emit, is_speech=is_speech, model=model, now=now)
         self._before = bytearray()  # the pre-roll
-        self._frame = bytearray()  # towards the next whole frame
-        self._resampler = Resampler(SOURCE_RATE, messages.RATE)
         self._open: _Utterance | None = None
         self._unfinished: deque[_Utterance] = deque()  # the open one is the last
         self._serial = 0
         self._items: dict[str, _Piece] = {}
         self._unnamed: deque[_Piece] = deque()  # sent, no item of theirs is known
         self._unacknowledged: deque[_Piece] = deque()  # committed in this session
-        self._lost_at: float | None = None
-        self._lost_reason = ""
-        self._wake = asyncio.Event()
-        self.made_up = 0  # transcripts of nothing that were dropped
         self.given_up = 0  # utterances whose transcript never came
 
     # --- what is told ----------------------------------------------------------------------
@@ -147,25 +136,28 @@ class OpenAIEar:
                 self._hear(pcm)
             case BeginUtterance(utterance=number):
                 self._begin(number)
+            case PeekUtterance(utterance=number):
+                self._peek(number)
             case CommitUtterance(utterance=number):
                 self._commit(number)
             case DiscardHeard():
                 self._discard()
 
     def _hear(self, pcm: bytes) -> None:
-        said = self._open
         self._before += pcm
         del self._before[:-PRE_ROLL_BYTES]
-        # Also between utterances: voice activity learns the noise floor from the pauses.
-        self._frame += pcm
-        while len(self._frame) >= FRAME_BYTES:
-            speech = self._is_speech(bytes(self._frame[:FRAME_BYTES]))
-            del self._frame[:FRAME_BYTES]
-            if said is not None:
-                said.voiced_frames += speech
-                said.quiet_frames = 0 if speech else said.quiet_frames + 1
-        if said is not None:
-            self._send(said, pcm)
+        found = self._voicing.push(pcm)
+        if (said := self._open) is None:
+            return
+        piece = said.pieces[-1]
+        for speech in found:
+            said.quiet_frames = 0 if speech else said.quiet_frames + 1
+            piece.voiced_frames += speech
+            if piece.kept_back and piece.voiced_frames >= MORE_FRAMES:
+                self._go_on(said, piece)
+            elif piece.kept_back and said.quiet_frames >= PIECE_PAUSE_FRAMES:
+                piece.voiced_frames = 0
+        self._send(said, pcm)
 
     def _begin(self, number: int) -> None:
         if self._open is not None:  # never committed: it becomes the new one's pre-roll
@@ -174,13 +166,26 @@ class OpenAIEar:
         if len(waiting) >= MAX_UNFINISHED:
             self._give_up(waiting[0])
         said = _Utterance(number)
-        # What the call was sure by lies in the pre-roll; all of it counts as voice.
-        said.voiced_frames = 5
         self._open = said
         self._unfinished.append(said)
         self._resampler.reset()
-        self._new_piece(said)
+        self._new_piece(said, self._voicing.recent_frames)
         self._send(said, bytes(self._before))
+
+    def _peek(self, number: int) -> None:
+        said = self._open
+        if said is None or said.number != number:
+            return
+        piece = said.pieces[-1]
+        if not piece.kept_back:
+            if len(piece.pcm) < MIN_COMMIT_BYTES:
+                return  # nothing to know yet
+            self._add(piece, self._resampler.flush())
+            self._resampler.reset()
+            self._commit_piece(piece)
+            self._new_piece(said, kept_back=True)
+        said.peeked = True
+        self._wake.set()
 
     def _commit(self, number: int) -> None:
         said = self._open
@@ -189,8 +194,9 @@ class OpenAIEar:
             self._unfinished.append(said)
         else:
             piece = said.pieces[-1]
-            self._add(piece, self._resampler.flush())
-            self._commit_piece(piece)
+            if not piece.kept_back:
+                self._add(piece, self._resampler.flush())
+                self._commit_piece(piece)
             self._open = None
             self._before.clear()
         said.committed = True
@@ -198,7 +204,7 @@ class OpenAIEar:
 
     def _discard(self) -> None:
         self._before.clear()
-        self._frame.clear()
+        self._voicing.forget()
         if self._open is not None:
             self._forget_open()
         for said in self._unfinished:
@@ -213,26 +219,41 @@ class OpenAIEar:
         if said is None:
             return
         self._unfinished.remove(said)
-        last = said.pieces[-1]
-        if last in self._unnamed:
-            self._unnamed.remove(last)
+        for piece in said.pieces:
+            piece.done = True
+            if piece in self._unnamed and not piece.committed:
+                self._unnamed.remove(piece)
         self._socket.send(messages.CLEAR)
 
     # --- what is sent ----------------------------------------------------------------------
 
-    def _new_piece(self, said: _Utterance) -> None:
+    def _new_piece(
+        self, said: _Utterance, voiced_frames: int = 0, *, kept_back: bool = False
+    ) -> None:
         self._serial += 1
-        piece = _Piece(self._serial)
+        piece = _Piece(self._serial, voiced_frames, kept_back=kept_back)
         said.pieces.append(piece)
-        self._unnamed.append(piece)
+        if not kept_back:
+            self._unnamed.append(piece)
 
     def _send(self, said: _Utterance, pcm: bytes) -> None:
         piece = said.pieces[-1]
+        if piece.kept_back:
+            piece.pcm += self._resampler.push(pcm)
+            del piece.pcm[:-KEPT_BACK_BYTES]
+            return
         self._add(piece, self._resampler.push(pcm))
         long = len(piece.pcm) >= PIECE_BYTES and said.quiet_frames >= PIECE_PAUSE_FRAMES
         if long or len(piece.pcm) >= MAX_PIECE_BYTES:
             self._commit_piece(piece)
             self._new_piece(said)
+
+    def _go_on(self, said: _Utterance, piece: _Piece) -> None:
+        """The pause was not the end: what was kept back is said."""
+        piece.kept_back = said.peeked = False
+        self._unnamed.append(piece)
+        if piece.pcm:
+            self._socket.send(messages.append(bytes(piece.pcm)))
 
     def _add(self, piece: _Piece, pcm: bytes) -> None:
         if pcm:
@@ -251,38 +272,21 @@ class OpenAIEar:
         elif self._socket.send(messages.commit(piece.event_id)):
             self._unacknowledged.append(piece)
 
-    def _opened(self) -> None:
-        """A new session: send what is unfinished, in order."""
+    def _resume(self) -> int:
         self._items.clear()
         self._unnamed.clear()
         self._unacknowledged.clear()
         sent = 0
-        for said in self._unfinished:
-            for piece in said.pieces:
-                if piece.done:
-                    continue
-                piece.item, piece.text, piece.moved_at = "", "", self._now()
-                self._unnamed.append(piece)
-                for start in range(0, len(piece.pcm), RESEND_BYTES):
-                    self._socket.send(
-                        messages.append(bytes(piece.pcm[start : start + RESEND_BYTES]))
-                    )
-                sent += len(piece.pcm)
-                if piece.committed:
-                    self._socket.send(messages.commit(piece.event_id))
-                    self._unacknowledged.append(piece)
-        if self._socket.sessions == 1:
-            self._emit(EngineReady())
-        if self._lost_at is not None:
-            gap_s, self._lost_at = self._now() - self._lost_at, None
-            again = f"; {sent / messages.BYTES_PER_S:.1f} s of audio sent again" if sent else ""
-            detail = f"the recogniser was lost ({self._lost_reason}) and back in {gap_s:.1f} s"
-            self._emit(EngineDegraded("hear", detail + again, round(gap_s * 1000)))
-        self._wake.set()
-
-    def _lost(self, reason: str) -> None:
-        if self._lost_at is None and self._socket.sessions:
-            self._lost_at, self._lost_reason = self._now(), reason
+        for piece in self._pieces():
+            if piece.done or piece.kept_back:
+                continue
+            piece.item, piece.text, piece.moved_at = "", "", self._now()
+            self._unnamed.append(piece)
+            sent += self._send_again(bytes(piece.pcm))
+            if piece.committed:
+                self._socket.send(messages.commit(piece.event_id))
+                self._unacknowledged.append(piece)
+        return sent
 
     # --- what comes back -------------------------------------------------------------------
 
@@ -293,9 +297,10 @@ class OpenAIEar:
             case "conversation.item.input_audio_transcription.delta":
                 if piece := self._piece_of(event.item_id or ""):
                     piece.text += event.delta or ""
-                    self._moved(piece)
+                    piece.moved_at = self._now()
                     self._emit_partial(piece)
             case "conversation.item.input_audio_transcription.completed":
+                self._tell_usage(event)
                 if piece := self._piece_of(event.item_id or ""):
                     piece.text = event.transcript or ""
                     piece.done = True
@@ -323,7 +328,7 @@ class OpenAIEar:
             self._items.pop(piece.item, None)
             piece.text = ""
             self._name(piece, item)
-        self._moved(piece)
+        piece.moved_at = self._now()
 
     def _piece_of(self, item: str) -> _Piece | None:
         """Some models transcribe before the commit: a new item is the oldest piece's."""
@@ -337,9 +342,6 @@ class OpenAIEar:
         self._items[item] = piece
         if piece in self._unnamed:
             self._unnamed.remove(piece)
-
-    def _moved(self, piece: _Piece) -> None:
-        piece.moved_at = self._now()
 
     def _emit_partial(self, piece: _Piece) -> None:
         for said in self._unfinished:
@@ -360,64 +362,40 @@ class OpenAIEar:
 
     # --- deadlines and finals --------------------------------------------------------------
 
-    async def run(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._socket.run(), name="ear socket")
-                group.create_task(self._watch(), name="ear watch")
-        except BaseExceptionGroup as failures:
-            for failure in failures.exceptions:
-                if not isinstance(failure, EngineError):
-                    raise failure from None
-            raise failures.exceptions[0] from None
-
     async def close(self) -> None:
         self._open = None
         self._unfinished.clear()
         self._before.clear()
 
-    async def _watch(self) -> None:
-        while True:
-            self._wake.clear()
-            for said in [said for said in self._unfinished if said.finished]:
+    def _step(self) -> float | None:
+        for said in list(self._unfinished):
+            if said.finished:
                 self._finish(said)
-            stalled = [piece for piece in self._waiting() if self._deadline(piece) <= self._now()]
-            for piece in stalled:
+            elif said.peeked and said.known:
+                said.peeked = False
+                if text := said.text:
+                    self._emit(Transcript(said.number, text, final=False, settled=True))
+        for piece in self._waiting():
+            if piece.moved_at + self._progress_s <= self._now():
                 self._failed(piece, f"no transcript within {self._progress_s:g} s")
-            if self._wake.is_set():
-                continue
-            soonest = min((self._deadline(piece) for piece in self._waiting()), default=None)
-            try:
-                async with asyncio.timeout(
-                    None if soonest is None else max(0.01, soonest - self._now())
-                ):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+        return min((piece.moved_at + self._progress_s for piece in self._waiting()), default=None)
+
+    def _pieces(self) -> list[_Piece]:
+        return [piece for said in self._unfinished for piece in said.pieces]
 
     def _waiting(self) -> list[_Piece]:
         """Pieces whose transcript is owed by a session that is there."""
         if not self._socket.ready:
             return []
-        return [
-            piece
-            for said in self._unfinished
-            for piece in said.pieces
-            if piece.committed and not piece.done
-        ]
-
-    def _deadline(self, piece: _Piece) -> float:
-        return piece.moved_at + self._progress_s
+        return [piece for piece in self._pieces() if piece.committed and not piece.done]
 
     def _finish(self, said: _Utterance) -> None:
         self._unfinished.remove(said)
+        texts: list[str] = []
         for piece in said.pieces:
             self._items.pop(piece.item, None)
-        text = "" if said.discarded else said.text
-        if made_up(text, said.voiced_frames * FRAME_MS):
-            self.made_up += 1
-            log.info("A transcript of noise was dropped", extra={"dropped": self.made_up})
-            text = ""
+            texts.append(self._guard.believe(piece.text, piece.voiced_ms))
+        text = "" if said.discarded else " ".join(text for text in texts if text)
         self._emit(Transcript(said.number, text, final=True))
 
     def _give_up(self, said: _Utterance) -> None:

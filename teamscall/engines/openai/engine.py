@@ -214,7 +214,10 @@ class OpenAIEngine:
         # Old Azure routes carry the deployment in the address; all others only the intent.
         url = at.realtime_url(hearing.model.name if at.is_old_azure else "")
         return OpenAIEar(
-            _opener(at, url, session, purpose), emit, is_speech=VoiceActivity().is_speech
+            _opener(at, url, session, purpose),
+            emit,
+            is_speech=VoiceActivity().is_speech,
+            model=hearing.model.name,
         )
 
     def _open_mind(self, call: CallBrief) -> Mind:
