@@ -11,6 +11,7 @@ import base64
 import re
 from typing import Literal
 
+from teamscall.testing import formats
 from teamscall.testing.cloud import Cloud, new_id
 from teamscall.testing.conversation import Conversation
 from teamscall.testing.door import Socket
@@ -18,7 +19,6 @@ from teamscall.testing.failures import Drop, Empty, Failure, Report, Stall, spar
 from teamscall.testing.settings import Answer
 from teamscall.testing.thinking import tokens
 from teamscall.testing.visits import Json
-from teamscall.testing.voice import BYTES_PER_MS
 
 StopReason = Literal["turn_detected", "client_cancelled"]
 
@@ -204,8 +204,10 @@ class Response:
         """Send the words a little ahead of the audio that says them, in step."""
         settings = self._cloud.settings
         pcm = await self._cloud.voice.speak(text, self._speed) if text else b""
-        size = settings.delta_ms * BYTES_PER_MS
-        chunks = [pcm[at : at + size] for at in range(0, len(pcm), size)]
+        format_ = self._about["audio"]["output"]["format"]
+        audio, per_ms = formats.outward(pcm, format_), formats.bytes_per_ms(format_)
+        size = settings.delta_ms * per_ms
+        chunks = [audio[at : at + size] for at in range(0, len(audio), size)]
         words = tokens(text)
         begun = self._cloud.clock.now()
         for index, chunk in enumerate(chunks[: spare(len(chunks), self._failure)]):
@@ -218,7 +220,7 @@ class Response:
             for word in words[len(self._said) : until]:
                 self._said.append(word)
                 await self._send("response.output_audio_transcript.delta", **place, delta=word)
-            self.audio_ms += len(chunk) / BYTES_PER_MS
+            self.audio_ms += len(chunk) / per_ms
             delta = base64.b64encode(chunk).decode()
             await self._send("response.output_audio.delta", **place, delta=delta)
         return self.stopped or not _strikes(self._failure)
@@ -272,7 +274,12 @@ class Response:
             "total_tokens": 20 + said + int(self.audio_ms / 50),
             "input_tokens": 20,
             "output_tokens": said + int(self.audio_ms / 50),
-            "input_token_details": {"text_tokens": 10, "audio_tokens": 10, "cached_tokens": 0},
+            "input_token_details": {
+                "text_tokens": 10,
+                "audio_tokens": 10,
+                "cached_tokens": 0,
+                "cached_tokens_details": {"text_tokens": 0, "audio_tokens": 0},
+            },
             "output_token_details": {
                 "text_tokens": said,
                 "audio_tokens": int(self.audio_ms / 50),

@@ -19,6 +19,7 @@ class Model(msgspec.Struct, frozen=True):
     own_vad: bool = True  # whether it takes turn_detection
     streams: bool = False  # whether its transcript comes while the caller still speaks
     tokens: bool = False  # how its use is billed: by tokens, or by duration
+    reasons: bool = False  # whether it takes reasoning and parallel_tool_calls
 
 
 _SPEECH_END = "2027-01-06"
@@ -29,9 +30,9 @@ _TRANSCRIBE_END = "2027-02-26"
 MODELS = {
     model.id: model
     for model in (
-        Model("gpt-realtime-2.1", "realtime"),
-        Model("gpt-realtime-2.1-mini", "realtime"),
-        Model("gpt-realtime-2", "realtime"),
+        Model("gpt-realtime-2.1", "realtime", reasons=True),
+        Model("gpt-realtime-2.1-mini", "realtime", reasons=True),
+        Model("gpt-realtime-2", "realtime", reasons=True),
         Model("gpt-realtime-1.5", "realtime"),
         Model("gpt-realtime", "realtime", _REALTIME_END),
         Model("gpt-realtime-2025-08-28", "realtime", _REALTIME_END),
@@ -67,6 +68,11 @@ REALTIME_VOICES = (
     "verse",
     "marin",
     "cedar",
+)
+LIVE_VOICES = (
+    *REALTIME_VOICES,
+    *("beacon", "bossa", "cinder", "delta", "gleam", "meridian", "quartz", "ripple", "shida"),
+    *("stone", "tempo", "vesper", "willow"),
 )
 SPEECH_VOICES = (*REALTIME_VOICES, "fable", "onyx", "nova")
 

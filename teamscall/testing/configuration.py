@@ -73,6 +73,7 @@ def updated(cloud: Cloud, kind: Kind, session: Json, update: Json, *, spoken: bo
             code="invalid_parameter",
             param="session.model",
         )
+    check_reasoning(str(session.get("model", "")), update, "session")
     new = copy.deepcopy(session)
     new |= {name: value for name, value in update.items() if name != "audio"}
     audio = update.get("audio", {})
@@ -80,7 +81,6 @@ def updated(cloud: Cloud, kind: Kind, session: Json, update: Json, *, spoken: bo
         new["audio"].setdefault(side, {}).update(audio.get(side, {}))
         if not new["audio"][side]:
             del new["audio"][side]
-    _check_formats(new)
     if spoken and new["audio"]["output"]["voice"] != session["audio"]["output"]["voice"]:
         raise Wrong(
             "Cannot update a conversation's voice if assistant audio is present.",
@@ -93,6 +93,19 @@ def updated(cloud: Cloud, kind: Kind, session: Json, update: Json, *, spoken: bo
         _check_detection(hears, audio.get("input", {}), session)
     _complete(hears, kind)
     return new
+
+
+def check_reasoning(model: str, given: Json, where: str) -> None:
+    """Raise Wrong when ``given`` asks a model to reason that does not."""
+    known = catalogue.MODELS.get(model)
+    for name in ("reasoning", "parallel_tool_calls"):
+        if name in given and known is not None and not known.reasons:
+            raise Wrong(
+                f"Unsupported parameter: '{where}.{name}' is not supported with the `{model}` "
+                "model.",
+                code="unsupported_parameter",
+                param=f"{where}.{name}",
+            )
 
 
 def _check_detection(hears: Json, given: Json, session: Json) -> None:
@@ -119,13 +132,3 @@ def _complete(hears: Json, kind: Kind) -> None:
     extra = {"create_response": True, "interrupt_response": True} if kind == "realtime" else {}
     defaults = _SERVER_VAD if detection["type"] == "server_vad" else {"eagerness": "auto"}
     hears["turn_detection"] = {**extra, **defaults, **detection}
-
-
-def _check_formats(session: Json) -> None:
-    for side, settings in session["audio"].items():
-        if settings["format"].get("type") != "audio/pcm":
-            raise Wrong(
-                "This stand-in speaks and hears audio/pcm only.",
-                code="invalid_value",
-                param=f"session.audio.{side}.format.type",
-            )

@@ -188,7 +188,7 @@ class Socket:
         if self.muted or self._protocol.state is not OPEN:
             return
         event: Json = {"type": type_, "event_id": f"event_{uuid.uuid4().hex[:21]}", **fields}
-        audio = event.get("delta") if type_ == "response.output_audio.delta" else None
+        audio = event.get("delta") if type_.endswith("output_audio.delta") else None
         shown = {**event, "delta": ""} if audio else event
         size = len(audio) * 3 // 4 if audio else 0
         self.visit.sent.append(Event(self._clock.now(), type_, shown, size))

@@ -1,6 +1,6 @@
 """The stand-in itself: a port, its paths, and who may come in.
 
-Owns routing, authorization and the lives of connections. Beside the service's paths there
+Owns what is behind each path, and the lives of connections. Beside the service's paths there
 are ``POST /stand-in/fail`` (``{"failures": ["speak:stall:after=0.5:times=2"]}``), ``clear``,
 ``drop`` (``{"code": 1011}``) and ``expire``, for tests in other processes.
 """
@@ -18,18 +18,20 @@ import h11
 
 from teamscall.clock import Clock, SystemClock
 from teamscall.errors import ConfigError, ListenError
-from teamscall.testing import catalogue, shapes
+from teamscall.testing import catalogue, routes, shapes
 from teamscall.testing.cloud import Cloud
-from teamscall.testing.configuration import Kind
 from teamscall.testing.door import (
     MAX_HEAD_BYTES,
     Connection,
     Gone,
     Request,
+    Socket,
     UpgradeAsked,
     refusal,
 )
 from teamscall.testing.failures import Drop, Failure, Plan, Refuse, Stage, Stall, parse_failure
+from teamscall.testing.live import LiveSession
+from teamscall.testing.routes import CONTROL, Route
 from teamscall.testing.session import Session
 from teamscall.testing.settings import Settings
 from teamscall.testing.speech import speech
@@ -38,11 +40,10 @@ from teamscall.testing.thinking import chat, responses
 from teamscall.testing.visits import MAX_VISITS, Json, Visit
 from teamscall.testing.voice import Workers
 
-CONTROL = "/stand-in/"
-_PREFIXES = ("/openai/v1", "/v1")
 _log = logging.getLogger("teamscall.testing")
 
 Endpoint = Callable[[Cloud, Request, Json, Failure | None], Awaitable[None]]
+OpenSession = Callable[[Socket, Failure | None], Session | LiveSession]
 
 _POSTS: dict[str, tuple[Stage, Endpoint]] = {
     "/audio/speech": ("speak", speech),
@@ -79,7 +80,8 @@ class FakeOpenAI:
         self._workers = Workers(self._settings)
         self._tasks = asyncio.TaskGroup()
         self._connections: set[asyncio.Task[None]] = set()
-        self._sessions: set[Session] = set()
+        self._sessions: set[Session | LiveSession] = set()
+        self._closing = False
         self._server: asyncio.Server | None = None
         self._cloud: Cloud | None = None
         self.plan = Plan()
@@ -117,6 +119,7 @@ class FakeOpenAI:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._closing = True
         if self._server is not None:
             self._server.close()
         for task in self._connections:
@@ -150,6 +153,11 @@ class FakeOpenAI:
         return f"ws://{self._settings.host}:{self.port}/v1"
 
     @property
+    def azure_endpoint(self) -> str:
+        """For ``azure_endpoint`` of an Azure client."""
+        return f"http://{self._settings.host}:{self.port}"
+
+    @property
     def api_key(self) -> str:
         return self._settings.api_key or "any"
 
@@ -178,9 +186,14 @@ class FakeOpenAI:
     # --- connections ------------------------------------------------------------------------
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closing:  # accepted by the loop before the server was closed
+            writer.transport.abort()
+            return
         task = self._tasks.create_task(self._converse(reader, writer), name="stand-in")
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+        # Not in the task: one that is cancelled before it begins never gets to a finally.
+        task.add_done_callback(lambda task: _let_go(task, writer))
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(reader, writer, self._clock)
@@ -203,28 +216,26 @@ class FakeOpenAI:
                     request.visit.ended.set()
         except (Gone, ConnectionError, h11.RemoteProtocolError) as error:
             _log.debug("A connection ended", extra={"reason": type(error).__name__})
-        except asyncio.CancelledError:
-            writer.transport.abort()
-            raise
-        finally:
-            writer.close()
 
     async def _answer(self, connection: Connection, request: Request) -> None:
         visit = request.visit
-        path = _path(visit.path)
         try:
             data = await connection.body()
-            self._admit(visit)
+            route = routes.find(visit)
+            path = route.path
+            routes.admit(visit, route, self._settings.api_key)
             if visit.method == "GET" and (path == "/models" or path.startswith("/models/")):
                 await self._models(request, path.removeprefix("/models").lstrip("/"))
                 return
-            if visit.method == "POST" and visit.path.startswith(CONTROL):
-                await self._control(request, visit.path.removeprefix(CONTROL), _json(data or b"{}"))
+            if visit.method == "POST" and route.door == "control":
+                await self._control(request, path.removeprefix(CONTROL), _json(data or b"{}"))
                 return
             if path not in _POSTS or visit.method != "POST":
                 raise Wrong(f"Invalid URL ({visit.method} {path})", status=404)
             stage, endpoint = _POSTS[path]
             visit.body = _json(data)
+            if route.deployment:
+                visit.body["model"] = route.deployment  # whatever the body says
             failure = self.plan.take(stage)
             if isinstance(failure, Refuse):
                 await request.refuse(refusal(failure), failure.retry_after_s)
@@ -287,18 +298,10 @@ class FakeOpenAI:
 
     async def _upgrade(self, asked: UpgradeAsked) -> None:
         visit = asked.visit
-        query = visit.query
-        kind: Kind = "transcription" if query.get("intent") == "transcription" else "realtime"
-        model = query.get("model") or query.get("deployment") or ""
         try:
-            if _path(visit.path) != "/realtime":
-                raise Wrong(f"Invalid URL (GET {visit.path})", status=404)
-            self._admit(visit)
-            if kind == "realtime":
-                if not model:
-                    raise Wrong("You must provide a model parameter.", code="missing_model")
-                self._running().check_model(model, "realtime", "/v1/realtime")
-            stage: Stage = "hear" if kind == "transcription" else "session"
+            route = routes.find(visit)
+            routes.admit(visit, route, self._settings.api_key)
+            open_session, stage = self._session(visit, route)
             failure = self.plan.take(stage, "connect")
             if isinstance(failure, Refuse):
                 await asked.refuse(refusal(failure), failure.retry_after_s)
@@ -320,37 +323,48 @@ class FakeOpenAI:
             async for _ in socket.messages():
                 pass  # until the peer has closed too
             return
-        session = Session(self._running(), socket, kind, model, failure)
+        session = open_session(socket, failure)
         self._sessions.add(session)
         try:
             await session.run()
         finally:
             self._sessions.discard(session)
 
-    def _admit(self, visit: Visit) -> None:
-        """Raise Wrong unless the request carries the key."""
-        scheme, _, key = visit.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            key = visit.headers.get("api-key", "")  # Azure's way
-        if not key:
-            raise Wrong(
-                "You didn't provide an API key. You need to provide your API key in an "
-                "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).",
-                status=401,
-            )
-        if self._settings.api_key and key != self._settings.api_key:
-            raise Wrong("Incorrect API key provided.", code="invalid_api_key", status=401)
+    def _session(self, visit: Visit, route: Route) -> tuple[OpenSession, Stage]:
+        """What opens the session that ``visit`` asks for, and its stage.
+
+        Raises:
+            Wrong: there is none, or not with this model.
+        """
+        cloud, query = self._running(), visit.query
+        if route.path == "/live/sessions" and route.door != "old-azure":
+            if "model" in query:
+                raise Wrong("Unknown query parameter: 'model'.", code="unknown_parameter")
+            return (lambda socket, failure: LiveSession(cloud, socket, failure)), "session"
+        if route.path != "/realtime":
+            raise Wrong(f"Invalid URL (GET {visit.path})", status=404)
+        if query.get("intent") == "transcription":
+            return (
+                lambda socket, failure: Session(cloud, socket, "transcription", "", failure)
+            ), "hear"
+        model = query.get("deployment" if route.door == "old-azure" else "model", "")
+        if not model:
+            raise Wrong("You must provide a model parameter.", code="missing_model")
+        cloud.check_model(model, "realtime", "/v1/realtime")
+        return (
+            lambda socket, failure: Session(cloud, socket, "realtime", model, failure)
+        ), "session"
 
     def _running(self) -> Cloud:
         assert self._cloud is not None, "the stand-in does not listen yet"
         return self._cloud
 
 
-def _path(path: str) -> str:
-    for prefix in _PREFIXES:
-        if path.startswith(prefix + "/"):
-            return path.removeprefix(prefix)
-    return ""
+def _let_go(task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
+    if task.cancelled():
+        writer.transport.abort()
+    else:
+        writer.close()
 
 
 def _json(data: bytes) -> Json:

@@ -66,6 +66,16 @@ class InputBuffer:
         self._endpointer_from_ms = self._framed_ms
 
     @property
+    def position_ms(self) -> int:
+        """How much was appended so far."""
+        return (self._from + len(self._pcm)) // BYTES_PER_MS
+
+    @property
+    def speaking(self) -> bool:
+        """Whether speech goes on."""
+        return self._start_ms is not None
+
+    @property
     def held_ms(self) -> float:
         return len(self._pcm) / BYTES_PER_MS
 

@@ -10,23 +10,22 @@ With the offline ear, nothing else is read while it decodes a turn.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import json
 from collections.abc import Coroutine
 from typing import Any
 
 from teamscall.testing import shapes, transcribing
 from teamscall.testing.answering import Response, StopReason, read_aloud, reworded
 from teamscall.testing.cloud import Cloud, new_id
-from teamscall.testing.configuration import Kind, initial, updated
+from teamscall.testing.configuration import Kind, check_reasoning, initial, updated
 from teamscall.testing.conversation import Conversation
 from teamscall.testing.door import Socket, refusal
+from teamscall.testing.events import audio_of, event_id_of, read_event, shown
 from teamscall.testing.failures import Drop, Failure, Refuse, Report, Stall
+from teamscall.testing.formats import Inward
 from teamscall.testing.hearing import MIN_COMMIT_MS, InputBuffer, Started
 from teamscall.testing.settings import Answer, choose
-from teamscall.testing.strict import Wrong
-from teamscall.testing.visits import Event, Json
+from teamscall.testing.strict import Wrong, one_of
+from teamscall.testing.visits import Json
 
 EXPIRED = "Your session hit the maximum duration of {minutes:g} minutes."
 
@@ -49,11 +48,13 @@ class Session:
         expires_at = cloud.clock.wall_ms() // 1000 + int(cloud.settings.session_s)
         self._session = initial(kind, model, expires_at)
         self._conversation = Conversation()
+        self._inward = Inward(self._input["format"])
         self._buffer = InputBuffer()
         self._buffer.detect(self._input["turn_detection"])
         self._transcribing = transcribing.Transcribing(cloud, socket)
         self._turn_item = new_id("item")  # of the audio that is being appended
         self._active: Response | None = None  # of the conversation
+        self._quiet_from_ms: int | None = None  # since an answer was played, without speech
         self._answers: dict[str, Response] = {}  # by their item
         self._spoken = False  # the voice is frozen then
         self._tasks = asyncio.TaskGroup()
@@ -105,36 +106,15 @@ class Session:
             try:
                 await self._take(message)
             except Wrong as wrong:
-                event_id = None
-                if isinstance(message, str):
-                    event_id = _event_id(message)
-                await self._socket.send("error", error={**wrong.body(), "event_id": event_id})
+                error = {**wrong.body(), "event_id": event_id_of(message)}
+                await self._socket.send("error", error=error)
 
     async def _take(self, message: str | bytes) -> None:
-        try:
-            event = json.loads(message)
-        except (ValueError, RecursionError):
-            raise Wrong("We could not parse the JSON of this event.", code="invalid_json") from None
-        now = self._cloud.clock.now()
-        type_ = event.get("type") if isinstance(event, dict) else None
-        if not isinstance(type_, str):
-            raise Wrong(
-                "Missing required parameter: 'type'.",
-                code="missing_required_parameter",
-                param="type",
-            )
-        audio = type_ == "input_audio_buffer.append" and isinstance(event.get("audio"), str)
-        size = len(event["audio"]) * 3 // 4 if audio else 0
-        shown = {k: v for k, v in event.items() if k != "audio"} if audio else event
-        self._socket.visit.events.append(Event(now, type_, shown, size))
+        event = read_event(message)
+        self._socket.visit.events.append(shown(event, self._cloud.clock.now()))
+        type_ = event["type"]
         known = self._handlers if self._kind == "realtime" else shapes.TRANSCRIPTION_EVENTS
-        if type_ not in known:
-            names = ", ".join(f"'{name}'" for name in sorted(known))
-            raise Wrong(
-                f"Invalid value: '{type_}'. Supported values are: {names}.",
-                code="invalid_value",
-                param="type",
-            )
+        one_of(*sorted(known))(type_, "type")
         shapes.CLIENT_EVENTS[type_](event, "")
         await self._handlers[type_](event)
 
@@ -151,12 +131,14 @@ class Session:
         return str((self._input["transcription"] or {}).get("model", ""))
 
     async def _update(self, event: Json) -> None:
-        before = self._input["turn_detection"]
+        before, format_ = self._input["turn_detection"], self._input["format"]
         self._session = updated(
             self._cloud, self._kind, self._session, event["session"], spoken=self._spoken
         )
         if self._input["turn_detection"] != before:
             self._buffer.detect(self._input["turn_detection"])
+        if self._input["format"] != format_:
+            self._inward = Inward(self._input["format"])
         muted, self._socket.muted = self._socket.muted, False
         await self._socket.send("session.updated", session=self._session)
         self._socket.muted = muted
@@ -164,19 +146,12 @@ class Session:
     # --- hearing --------------------------------------------------------------------------
 
     async def _append(self, event: Json) -> None:
-        try:
-            pcm = base64.b64decode(event["audio"], validate=True)
-        except binascii.Error:
-            raise Wrong(
-                "Invalid 'audio'. Expected base64-encoded audio bytes (mono PCM16 at 24kHz) but "
-                "got an invalid value.",
-                code="invalid_value",
-                param="audio",
-            ) from None
-        if len(pcm) > shapes.MAX_APPEND_BYTES:
-            raise Wrong("The audio is larger than 15 MiB.", code="invalid_value", param="audio")
+        await self._listen(self._inward.push(audio_of(event)))
+
+    async def _listen(self, pcm: bytes) -> None:
         for found in self._buffer.append(pcm):
             if isinstance(found, Started):
+                self._quiet_from_ms = None
                 await self._socket.send(
                     "input_audio_buffer.speech_started",
                     audio_start_ms=found.ms,
@@ -195,11 +170,38 @@ class Session:
             if answer:
                 self._respond({})
         await self._transcribing.early(self._model, self._turn_item, self._buffer.voiced_ms)
+        await self._prompt_the_silent()
+
+    async def _prompt_the_silent(self) -> None:
+        """Answer silence that lasts too long; it is measured in audio, as it is told."""
+        limit = (self._input["turn_detection"] or {}).get("idle_timeout_ms")
+        now, since = self._buffer.position_ms, self._quiet_from_ms
+        if limit is None or since is None or now - since < limit:
+            return
+        self._quiet_from_ms = None
+        await self._socket.send(
+            "input_audio_buffer.timeout_triggered",
+            audio_start_ms=since,
+            audio_end_ms=now,
+            item_id=self._turn_item,
+        )
+        await self._turn(self._buffer.commit(), 0)
+        self._respond({})
+
+    async def _give(self, response: Response) -> None:
+        """Give an answer of the conversation; silence counts from when it has been played."""
+        self._quiet_from_ms = None
+        begun_ms = self._buffer.position_ms
+        await response.run(self._conversation)
+        if response is self._active and not self._buffer.speaking:
+            played_ms = begun_ms + int(response.audio_ms)
+            self._quiet_from_ms = max(self._buffer.position_ms, played_ms)
 
     def _detection(self, name: str) -> bool:
         return bool((self._input["turn_detection"] or {}).get(name, True))
 
     async def _commit(self, event: Json) -> None:
+        await self._listen(self._inward.flush())
         held = self._buffer.held_ms
         if held < MIN_COMMIT_MS:
             raise Wrong(
@@ -277,7 +279,9 @@ class Session:
     # --- responses --------------------------------------------------------------------------
 
     async def _create_response(self, event: Json) -> None:
-        self._respond(event.get("response") or {})
+        wanted = event.get("response") or {}
+        check_reasoning(self._session["model"], wanted, "response")
+        self._respond(wanted)
 
     async def _cancel_response(self, event: Json) -> None:
         wanted = event.get("response_id")
@@ -336,7 +340,7 @@ class Session:
             self._active = response
         self._spoken = self._spoken or modality == "audio"
         self._answers[response.item["id"]] = response
-        self._spawn(response.run(self._conversation))
+        self._spawn(self._give(response) if in_band else response.run(self._conversation))
 
     def _to_read(self, wanted: Json) -> str | None:
         """The text that this response is to read out, if it is."""
@@ -370,13 +374,3 @@ class Session:
         task = self._tasks.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-
-
-def _event_id(message: str) -> str | None:
-    """The client's own id of a refused event, when it can be read."""
-    try:
-        event = json.loads(message)
-    except (ValueError, RecursionError):
-        return None
-    found = event.get("event_id") if isinstance(event, dict) else None
-    return found if isinstance(found, str) else None

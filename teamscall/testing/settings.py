@@ -58,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         models: more model names, taken for every purpose.
         silence_transcript: what is "heard" where nobody spoke.
         reword: a read-aloud session adds words of its own, as real ones do at times.
+        live_silence: a live session's output goes on as silence between its answers.
         word_ms, pause_ms: of the voice made of tones.
     """
 
@@ -81,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     models: tuple[str, ...] = ()
     silence_transcript: str = ""
     reword: bool = False
+    live_silence: bool = False
     word_ms: Annotated[int, msgspec.Meta(ge=20, le=10_000)] = 220
     pause_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 60
 

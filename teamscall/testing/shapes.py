@@ -31,7 +31,23 @@ MAX_APPEND_BYTES = 15 * 1024 * 1024
 MAX_SPEECH_CHARS = 4096
 
 _short = string(512)
-_metadata = nullable(free)
+
+
+def _pairs(value: object, path: str) -> None:
+    free(value, path)
+    assert isinstance(value, dict)
+    if len(value) > 16:
+        raise Wrong(
+            f"Invalid '{path}': too many properties. Expected an object with at most 16.",
+            code="object_above_max_properties",
+            param=path,
+        )
+    for name, item in value.items():
+        string(64)(name, path)
+        string(512)(item, f"{path}.{name}")
+
+
+_metadata = nullable(_pairs)
 
 # --- realtime sessions ------------------------------------------------------------------
 

@@ -56,23 +56,27 @@ def _chat_body(about: Json, answer: Answer, usage: Json) -> Json:
 
 
 def _chat_chunks(about: Json, answer: Answer, body: Json, usage: Json) -> Iterator[bytes]:
+    counted = bool((body.get("stream_options") or {}).get("include_usage"))
+    head = {**about, "object": "chat.completion.chunk"}
+    if counted:
+        head["usage"] = None  # until the last chunk
+
     def chunk(delta: Json, finish: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return _sse({**about, "object": "chat.completion.chunk", "choices": [choice]})
+        return _sse({**head, "choices": [choice]})
 
     yield chunk({"role": "assistant", "content": None if answer.tool else "", "refusal": None})
     if answer.tool:
         call = _tool_call(answer)
-        head = {**call["function"], "arguments": ""}
-        yield chunk({"tool_calls": [{"index": 0, **call, "function": head}]})
+        begun = {**call["function"], "arguments": ""}
+        yield chunk({"tool_calls": [{"index": 0, **call, "function": begun}]})
         for piece in _halves(answer.arguments):
             yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
     for token in tokens(answer.say):
         yield chunk({"content": token})
     yield chunk({}, "tool_calls" if answer.tool else "stop")
-    if (body.get("stream_options") or {}).get("include_usage"):
-        extra = {**about, "object": "chat.completion.chunk", "choices": [], "usage": usage}
-        yield _sse(extra)
+    if counted:
+        yield _sse({**head, "choices": [], "usage": usage})
     yield b"data: [DONE]\n\n"
 
 
@@ -119,26 +123,38 @@ async def responses(cloud: Cloud, request: Request, body: Json, failure: Failure
         "incomplete_details": None,
         "usage": None,
     }
-    used = _usage(json.dumps(items), answer)
-    usage = {
+    usage = response_usage(json.dumps(items), answer)
+    if not body.get("stream"):
+        done = {**response, "status": "completed", "output": [_output(answer, "")], "usage": usage}
+        await _whole(cloud, request, done, failure)
+        return
+    events = (
+        f"event: {event['type']}\n".encode() + _sse(event)
+        for event in response_events(response, answer, usage)
+    )
+    await _stream(cloud, request, events, failure, preamble=3 if answer.tool else 4)
+
+
+def response_usage(question: str, answer: Answer) -> Json:
+    """What an answer used, as responses tell it."""
+    used = _usage(question, answer)
+    return {
         "input_tokens": used["prompt_tokens"],
         "input_tokens_details": {"cached_tokens": 0},
         "output_tokens": used["completion_tokens"],
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": used["total_tokens"],
     }
-    if not body.get("stream"):
-        done = {**response, "status": "completed", "output": [_output(answer)], "usage": usage}
-        await _whole(cloud, request, done, failure)
-        return
-    events = _response_events(response, answer, usage)
-    await _stream(cloud, request, events, failure, preamble=3 if answer.tool else 4)
 
 
-def _output(answer: Answer) -> Json:
+def _output(answer: Answer, call_id: str) -> Json:
     if answer.tool:
         item = {"id": new_id("fc"), "type": "function_call", "status": "completed"}
-        item |= {"call_id": new_id("call"), "name": answer.tool, "arguments": answer.arguments}
+        item |= {
+            "call_id": call_id or new_id("call"),
+            "name": answer.tool,
+            "arguments": answer.arguments,
+        }
         return item
     part = {"type": "output_text", "text": answer.say, "annotations": [], "logprobs": []}
     return {
@@ -150,16 +166,19 @@ def _output(answer: Answer) -> Json:
     }
 
 
-def _response_events(response: Json, answer: Answer, usage: Json) -> Iterator[bytes]:
+def response_events(
+    response: Json, answer: Answer, usage: Json, *, call_id: str = "", brief: bool = False
+) -> Iterator[Json]:
+    """The events of a streamed response. ``call_id``: of the tool call, if it is one;
+    ``brief``: the last event leaves out what those before it said."""
     number = -1
 
-    def event(type_: str, **fields: object) -> bytes:
+    def event(type_: str, **fields: object) -> Json:
         nonlocal number
         number += 1
-        data = {"type": type_, "sequence_number": number, **fields}
-        return f"event: {type_}\n".encode() + _sse(data)
+        return {"type": type_, "sequence_number": number, **fields}
 
-    item = _output(answer)
+    item = _output(answer, call_id)
     place: dict[str, Any] = {"item_id": item["id"], "output_index": 0}
     yield event("response.created", response=response)
     yield event("response.in_progress", response=response)
@@ -182,7 +201,8 @@ def _response_events(response: Json, answer: Answer, usage: Json) -> Iterator[by
         yield event("response.output_text.done", **spot, text=answer.say, logprobs=[])
         yield event("response.content_part.done", **spot, part=part)
     yield event("response.output_item.done", output_index=0, item=item)
-    whole = {**response, "status": "completed", "output": [item], "usage": usage}
+    output = [] if brief else [item]
+    whole = {**response, "status": "completed", "output": output, "usage": usage}
     yield event("response.completed", response=whole)
 
 
@@ -269,7 +289,13 @@ async def _stream(
 def _usage(question: str, answer: Answer) -> Json:
     asked = max(1, len(question) // 4)
     said = max(1, len(answer.say or answer.arguments) // 4)
-    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+    return {
+        "prompt_tokens": asked,
+        "completion_tokens": said,
+        "total_tokens": asked + said,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+    }
 
 
 def _halves(text: str) -> list[str]:

@@ -442,7 +442,7 @@ def test_audio_may_come_in_any_size() -> None:
 def test_another_process_can_make_it_fail() -> None:
     async def test(fake: FakeOpenAI) -> None:
         door = fake.base_url.replace("/v1", "/stand-in")
-        headers = {"api-key": fake.api_key}
+        headers = {"Authorization": f"Bearer {fake.api_key}"}
         async with httpx2.AsyncClient(headers=headers) as client, peer(fake) as socket:
             plan = {"failures": ["models:refuse:status=429:times=1"]}
             assert (await client.post(f"{door}/fail", json=plan)).json() == {"v": 1, "done": 1}

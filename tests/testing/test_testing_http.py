@@ -253,7 +253,10 @@ def test_a_wrong_key_is_refused_everywhere() -> None:
             url = f"{fake.base_url}/models"
             assert (await bare.get(url)).status_code == 401
             assert (await bare.get(url, headers={"Authorization": "x"})).status_code == 401
-            assert (await bare.get(url, headers={"api-key": fake.api_key})).status_code == 200
+            azures = {"api-key": fake.api_key}
+            assert (await bare.get(url, headers=azures)).status_code == 401
+            url = f"{fake.azure_endpoint}/openai/v1/models"
+            assert (await bare.get(url, headers=azures)).status_code == 200
         async with sdk(fake, api_key="wrong") as client:
             with pytest.raises(openai.AuthenticationError):
                 await client.models.list()
