@@ -30,6 +30,7 @@ from teamscall.engines.base import (
     TruncateAnswer,
 )
 from teamscall.engines.echo import EchoEngine
+from teamscall.engines.fallback import FallbackEngine
 from teamscall.engines.minds.builtin import BuiltinMind
 from teamscall.engines.scripted import Script, ScriptedEngine, ScriptLine
 from teamscall.engines.select import build_engine
@@ -51,6 +52,8 @@ class Stage:
 def _build(name: str) -> Engine:
     if name == "echo":
         return EchoEngine()
+    if name == "fallback":
+        return FallbackEngine([_build("scripted")])
     if name == "scripted":
         return ScriptedEngine(
             Script(lines=(ScriptLine(heard="hello", answer=LONG, partials=("hel",)),))
@@ -66,7 +69,7 @@ def _build(name: str) -> Engine:
 @pytest.fixture(
     scope="module",
     params=[
-        *("echo", "scripted", "openai-speech", "openai-reading"),
+        *("echo", "scripted", "fallback", "openai-speech", "openai-reading"),
         pytest.param("offline", marks=pytest.mark.offline),
     ],
 )

@@ -1,0 +1,5 @@
+"""Several engines behind one face: when one fails in a call, the next takes the call over."""
+
+from teamscall.engines.fallback.engine import FallbackEngine, Limits
+
+__all__ = ["FallbackEngine", "Limits"]
