@@ -114,6 +114,20 @@ class HandshakeRefused(TeamscallError):
         self.status = status
 
 
+class AskError(TeamscallError):
+    """A command or URL of the operator's gave no answer; the message is safe to log.
+
+    Attributes:
+        said: what the command wrote to stderr, printable. It may quote a caller.
+    """
+
+    fault = "operator"
+
+    def __init__(self, message: str, *, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
+
+
 class EngineError(TeamscallError):
     """A speech or language vendor failed.
 
