@@ -1,8 +1,9 @@
 """A strict stand-in for OpenAI's service, for tests and for CI without a key.
 
-Speaks the Realtime API (GA shapes only), speech, chat completions, responses and the list
-of models on one real port; refuses what the service refuses; fails on demand. It knows no
-engine of teamscall but, where it is told to, the offline voice and ear.
+Speaks the Realtime API (GA shapes only), the Live API, speech, chat completions, responses
+and the list of models on one real port, at OpenAI's addresses and at Azure's; refuses what
+the service refuses; fails on demand. It knows no engine of teamscall but, where it is told
+to, the offline voice and ear.
 """
 
 from teamscall.testing.failures import (

@@ -111,7 +111,7 @@ class Backend:
         }
         usage = response_usage(task.heard, answer)
         events = response_events(response, answer, usage, call_id=task.call_id, brief=True)
-        return task, events, answer.say
+        return task, events, "" if answer.tool else answer.say
 
     def _need_responses(self) -> None:
         if self.target != "responses":

@@ -8,6 +8,7 @@ are ``POST /stand-in/fail`` (``{"failures": ["speak:stall:after=0.5:times=2"]}``
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections import deque
@@ -121,7 +122,7 @@ class FakeOpenAI:
     ) -> None:
         self._closing = True
         if self._server is not None:
-            self._server.close()
+            await _stop_accepting(self._server)
         for task in self._connections:
             task.cancel()
         try:
@@ -358,6 +359,17 @@ class FakeOpenAI:
     def _running(self) -> Cloud:
         assert self._cloud is not None, "the stand-in does not listen yet"
         return self._cloud
+
+
+async def _stop_accepting(server: asyncio.Server) -> None:
+    """Close ``server``, once the connections that it has accepted are known to it: asyncio
+    loses the others' sockets (an assertion in ``Server._attach``)."""
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        with contextlib.suppress(NotImplementedError):  # Windows: its loop has no readers
+            loop.remove_reader(listening.fileno())
+    await asyncio.sleep(0)
+    server.close()
 
 
 def _let_go(task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
+import socket
 from typing import Any
 
 import httpx2
 import openai
 import pytest
-from testing_rig import Peer, bare, peer, sdk, silence, speech, types, with_fake
+from testing_rig import Peer, bare, peer, run, sdk, silence, speech, types, with_fake
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from teamscall.errors import ConfigError
@@ -391,6 +393,21 @@ def test_hostile_peers_leave_the_stand_in_alone() -> None:
 # --- the plan -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("turns", range(6))
+def test_it_may_close_while_connections_are_coming_in(turns: int) -> None:
+    async def work() -> None:
+        async with FakeOpenAI() as fake:
+            address = ("127.0.0.1", fake.port)
+            peers = [socket.create_connection(address) for _ in range(5)]
+            for _ in range(turns):  # of the loop: accepted, connected, begun
+                await asyncio.sleep(0)
+        for each in peers:
+            each.close()
+
+    run(work())
+    gc.collect()  # a transport that was left open complains here
+
+
 def test_failures_are_taken_in_order_and_as_often_as_said() -> None:
     plan = Plan()
     plan.fail("speak", Stall(), times=2)
@@ -443,7 +460,7 @@ def test_another_process_can_make_it_fail() -> None:
     async def test(fake: FakeOpenAI) -> None:
         door = fake.base_url.replace("/v1", "/stand-in")
         headers = {"Authorization": f"Bearer {fake.api_key}"}
-        async with httpx2.AsyncClient(headers=headers) as client, peer(fake) as socket:
+        async with httpx2.AsyncClient(headers=headers) as client, peer(fake) as voice:
             plan = {"failures": ["models:refuse:status=429:times=1"]}
             assert (await client.post(f"{door}/fail", json=plan)).json() == {"v": 1, "done": 1}
             assert (await client.get(f"{fake.base_url}/models")).status_code == 429
@@ -454,7 +471,7 @@ def test_another_process_can_make_it_fail() -> None:
             await client.post(f"{door}/clear")
             assert (await client.get(f"{fake.base_url}/models")).status_code == 200
             assert (await client.post(f"{door}/drop", json={"code": 1011})).json()["done"] == 1
-            assert await socket.closed() == 1011
+            assert await voice.closed() == 1011
             assert (await client.post(f"{door}/expire")).status_code == 200
             assert (await client.post(f"{door}/dance")).status_code == 404
 

@@ -216,6 +216,33 @@ def test_models_take_only_what_they_can(session: dict[str, Any], param: str) -> 
     with_fake(test)
 
 
+@pytest.mark.parametrize("given", [{"reasoning": {"effort": "low"}}, {"parallel_tool_calls": True}])
+def test_only_models_that_reason_are_told_how(given: dict[str, Any]) -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        (name,) = given
+        async with peer(fake, "model=gpt-realtime-1.5") as client:
+            error = await client.update(type="realtime", **given)
+            assert error["error"]["param"] == f"session.{name}"
+            error = await client.ask("response.create", response=given)
+            assert error["error"]["param"] == f"response.{name}"
+        async with peer(fake, VOICE) as client:
+            assert (await client.update(type="realtime", **given))["type"] == "session.updated"
+
+    with_fake(test)
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"a": "x" * 513}, {"a" * 65: "x"}, {"a": 1}, {str(n): "x" for n in range(17)}]
+)
+def test_metadata_is_small_and_of_strings(metadata: dict[str, Any]) -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        async with peer(fake, VOICE) as client:
+            error = await client.ask("response.create", response={"metadata": metadata})
+            assert error["error"]["param"].startswith("response.metadata")
+
+    with_fake(test)
+
+
 # --- hearing ----------------------------------------------------------------------------
 
 
