@@ -9,19 +9,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from teamscall.config.models import Model
 from teamscall.engines.base import CallBrief, Emit, EngineEvent, Phrase, TurnTaking
 from teamscall.engines.cascade import CascadeSession, Deadlines
+from teamscall.engines.home import Home
 from teamscall.engines.openai import messages
+from teamscall.engines.openai.dialling import Dialler, Purpose
 from teamscall.engines.openai.endpoint import Endpoint
-from teamscall.engines.openai.messages import ServerEvent
+from teamscall.engines.openai.messages import Detection, ServerEvent
 from teamscall.engines.openai.mouth import SpeechMouth, Voice
-from teamscall.engines.openai.reading import SPEEDS, ReadingMouth
-from teamscall.engines.openai.socket import Purpose, Socket
+from teamscall.engines.openai.reading import (
+    DEFAULT_VOICE,
+    SPEECH_ONLY_VOICES,
+    ReadingMouth,
+    readable_speed,
+)
+from teamscall.engines.openai.socket import Socket
+from teamscall.engines.openai.warm import WarmHttp, WarmSessions
 from teamscall.engines.parts import Ear, Mind, Mouth
 from teamscall.engines.phrases import Phrases
 from teamscall.errors import EngineError
@@ -40,11 +48,18 @@ PATIENCE_S = 9.0
 
 
 class Hearing(msgspec.Struct, frozen=True):
-    """Where and how is heard. ``language``: ISO 639-1, "" for any."""
+    """Where and how is heard. ``language``: ISO 639-1, "" for any. ``detection``: who hears
+    where a sentence ends, if the model can."""
 
     endpoint: Endpoint
     model: Model
     language: str = ""
+    detection: Detection = Detection(kind="local")
+
+    @property
+    def detects(self) -> Literal["server", "semantic", "local"]:
+        """Who does."""
+        return self.detection.kind if self.model.server_vad else "local"
 
 
 class Thinking(msgspec.Struct, frozen=True):
@@ -88,6 +103,10 @@ class OpenAIEngine:
         self._think_client: AsyncOpenAI | None = None
         self._speak_client: AsyncOpenAI | None = None
         self._mouth: Mouth | None = None  # the calls' one, or the phrases' one
+        self._home = Home()
+        self._hear_sessions = self._sessions_to_hear()
+        self._read_sessions = self._sessions_to_read()
+        self._think_warm, self._speak_warm = WarmHttp(self._home), WarmHttp(self._home)
         self._phrases = Phrases(self._any_mouth)
 
     @property
@@ -96,7 +115,7 @@ class OpenAIEngine:
 
     @property
     def turn_taking(self) -> TurnTaking:
-        return "local"
+        return "local" if self._hearing.detects == "local" else "engine"
 
     def describe(self) -> str:
         thinking = self._thinking
@@ -106,22 +125,24 @@ class OpenAIEngine:
         where = "" if at.host == "api.openai.com" else f" at {at.host}"
         return (
             f"openai{where}: hears with {self._hearing.model.name}; thinks with {mind}; "
-            f"speaks with {voice.model.name} ({voice.voice})"
+            f"speaks with {voice.model.name} ({self._voice_name()})"
         )
 
     async def start(self) -> None:
         """Import what a call needs and build the HTTP clients; the network is not asked,
         so a bridge starts (and says so) while the vendor is down."""
         from teamscall.engines.minds import chat
-        from teamscall.engines.openai import ear
+        from teamscall.engines.openai import ear, server_ear
 
-        _ = ear
+        _ = ear, server_ear
         for endpoint in self._endpoints():
             if endpoint.host == "api.openai.com" and not endpoint.key:
                 raise EngineError(
                     "there is no OpenAI key",
                     hint=f"Set OPENAI_API_KEY or {endpoint.key_setting}.",
                 )
+        self._warn()
+        await self._home.open()
         chat.load()
         if isinstance(self._thinking, Thinking):
             self._think_client = self._thinking.endpoint.client(self._thinking.timeout_s)
@@ -134,6 +155,7 @@ class OpenAIEngine:
             )
 
     async def stop(self) -> None:
+        await self._home.close()
         clients = (self._think_client, self._speak_client)
         self._think_client = self._speak_client = self._mouth = None
         for client in clients:
@@ -164,7 +186,13 @@ class OpenAIEngine:
         )
 
     def warm(self) -> None:
-        """Sockets are opened with the session."""
+        self._hear_sessions.ahead.ask()
+        if self._speaking.voice.model.over_realtime:
+            self._read_sessions.ahead.ask()
+        if self._think_client is not None:
+            self._think_warm.ask(self._think_client)
+        if self._speak_client is not None:
+            self._speak_warm.ask(self._speak_client)
 
     async def prepare(self, texts: Sequence[str]) -> None:
         try:
@@ -194,6 +222,27 @@ class OpenAIEngine:
             self._speaking.endpoint,
         ]
 
+    def _warn(self) -> None:
+        """Say once what is configured and cannot be had."""
+        hearing, voice = self._hearing, self._speaking.voice
+        if hearing.detects != hearing.detection.kind:
+            log.warning(
+                "streaming.turn_detection: the model detects no speech itself, so teamscall does",
+                extra={"model": hearing.model.name},
+            )
+        if not voice.model.over_realtime:
+            return
+        if self._voice_name() != voice.voice:
+            log.warning(
+                "tts.voice: the model has no such voice, another one is used",
+                extra={"model": voice.model.name, "voice": voice.voice, "instead": DEFAULT_VOICE},
+            )
+        if (speed := readable_speed(voice.speed)) != voice.speed:
+            log.warning(
+                "tts.speed: the model cannot speak so fast, a slower speed is used",
+                extra={"model": voice.model.name, "speed": voice.speed, "instead": speed},
+            )
+
     def _any_mouth(self) -> Mouth:
         if self._mouth is None:
             raise EngineError("the engine is not started", stage="speak")
@@ -202,23 +251,44 @@ class OpenAIEngine:
     def _open_ear(self, emit: Emit) -> Ear:
         from teamscall.audio.vad import VoiceActivity
         from teamscall.engines.openai.ear import OpenAIEar
+        from teamscall.engines.openai.server_ear import SEMANTIC_PAUSE_S, ServerEar
 
+        hearing, opener = self._hearing, self._hear_sessions.open_socket
+        is_speech, model = VoiceActivity().is_speech, hearing.model.name
+        if hearing.detects == "local":
+            return OpenAIEar(opener, emit, is_speech=is_speech, model=model)
+        pause_s = hearing.detection.silence_duration_ms / 1000
+        if hearing.detects == "semantic":
+            pause_s = SEMANTIC_PAUSE_S
+        return ServerEar(opener, emit, is_speech=is_speech, model=model, pause_s=pause_s)
+
+    def _voice_name(self) -> str:
+        """The voice that is heard; not every model has every one."""
+        voice = self._speaking.voice
+        missing = voice.model.over_realtime and voice.voice in SPEECH_ONLY_VOICES
+        return DEFAULT_VOICE if missing else voice.voice
+
+    def _sessions_to_hear(self) -> _Sessions:
         hearing = self._hearing
+        model, at = hearing.model, hearing.endpoint
         session = messages.transcription_session(
-            hearing.model.name,
+            model.name,
             language=hearing.language,
-            language_list=hearing.model.language_list,
+            language_list=model.language_list,
+            detection=hearing.detection if hearing.detects != "local" else None,
         )
-        purpose = Purpose("hear", "the recogniser", hearing.model.name, "streaming.stt_model")
-        at = hearing.endpoint
+        purpose = Purpose("hear", "the recogniser", model.name, "streaming.stt_model")
         # Old Azure routes carry the deployment in the address; all others only the intent.
-        url = at.realtime_url(hearing.model.name if at.is_old_azure else "")
-        return OpenAIEar(
-            _opener(at, url, session, purpose),
-            emit,
-            is_speech=VoiceActivity().is_speech,
-            model=hearing.model.name,
+        url = at.realtime_url(model.name if at.is_old_azure else "")
+        return _Sessions(at, url, session, purpose, self._home)
+
+    def _sessions_to_read(self) -> _Sessions:
+        at, voice = self._speaking.endpoint, self._speaking.voice
+        session = messages.reading_session(
+            self._voice_name(), readable_speed(voice.speed), voice.instructions
         )
+        purpose = Purpose("speak", "the voice", voice.model.name, "tts.model")
+        return _Sessions(at, at.realtime_url(voice.model.name), session, purpose, self._home)
 
     def _open_mind(self, call: CallBrief) -> Mind:
         from teamscall.engines.minds.chat import ChatMind
@@ -237,14 +307,7 @@ class OpenAIEngine:
         )
 
     def _reader(self, emit: Emit) -> ReadingMouth:
-        at, voice = self._speaking.endpoint, self._speaking.voice
-        slowest, fastest = SPEEDS
-        session = messages.reading_session(
-            voice.voice, min(max(voice.speed, slowest), fastest), voice.instructions
-        )
-        purpose = Purpose("speak", "the voice", voice.model.name, "tts.model")
-        url = at.realtime_url(voice.model.name)
-        return ReadingMouth(_opener(at, url, session, purpose), voice, emit)
+        return ReadingMouth(self._read_sessions.open_socket, self._speaking.voice, emit)
 
 
 class _ReadingSession(CascadeSession):
@@ -287,29 +350,29 @@ class _ReadingSession(CascadeSession):
             raise failure
 
 
-def _opener(
-    endpoint: Endpoint, url: str, session: object, purpose: Purpose
-) -> Callable[[Callable[[], None], Callable[[ServerEvent], None], Callable[[str], None]], Socket]:
-    """What makes a part's socket, given the part's callbacks."""
-    update = messages.session_update(session)
+class _Sessions:
+    """Sessions of one kind: those opened ahead, and what makes a part's socket."""
+
+    def __init__(
+        self, endpoint: Endpoint, url: str, session: object, purpose: Purpose, home: Home
+    ) -> None:
+        self._what = (endpoint, url, messages.session_update(session), purpose)
+        self.ahead = WarmSessions(Dialler(*self._what), home)
 
     def open_socket(
+        self,
         opened: Callable[[], None],
         received: Callable[[ServerEvent], None],
         lost: Callable[[str], None],
     ) -> Socket:
         return Socket(
-            endpoint,
-            url,
-            update,
-            purpose,
+            *self._what,
             opened=opened,
             received=received,
             lost=lost,
             patience_s=PATIENCE_S,
+            take=self.ahead.take,
         )
-
-    return open_socket
 
 
 def _ignore(event: EngineEvent) -> None:

@@ -169,13 +169,25 @@ def session_update(session: object) -> str:
     return _json({"type": "session.update", "session": session})
 
 
-def transcription_session(model: str, *, language: str, language_list: bool) -> object:
-    """A session that transcribes what is committed to it, without voice activity
-    detection of its own. ``language``: ISO 639-1, or "" for any."""
+def transcription_session(
+    model: str, *, language: str, language_list: bool, detection: Detection | None = None
+) -> object:
+    """A session that transcribes what is committed to it, or what it detects itself.
+    ``language``: ISO 639-1, or "" for any."""
+    found: dict[str, object] | None = None
+    if detection is not None and detection.kind == "semantic":
+        found = {"type": "semantic_vad", "eagerness": detection.eagerness}
+    elif detection is not None and detection.kind == "server":
+        found = {
+            "type": "server_vad",
+            "threshold": detection.threshold,
+            "prefix_padding_ms": detection.prefix_padding_ms,
+            "silence_duration_ms": detection.silence_duration_ms,
+        }
     sound = {
         "format": {"type": "audio/pcm", "rate": RATE},
         "transcription": transcriber(model, language=language, language_list=language_list),
-        "turn_detection": None,
+        "turn_detection": found,
     }
     return {"type": "transcription", "audio": {"input": sound}}
 

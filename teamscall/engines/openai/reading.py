@@ -209,6 +209,12 @@ class ReadingMouth:
             self._emit(EngineDegraded("speak", "the voice reworded a clause"))
 
 
+def readable_speed(speed: float) -> float:
+    """The nearest that a realtime session can speak at."""
+    slowest, fastest = SPEEDS
+    return min(max(speed, slowest), fastest)
+
+
 _STATUSES = ("cancelled", "failed", "incomplete")
 
 

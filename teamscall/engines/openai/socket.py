@@ -1,10 +1,10 @@
-"""One Realtime WebSocket that stays up: connect, configure, stream, and again when lost.
+"""One Realtime WebSocket that stays up: opened, streamed over, and again when lost.
 
 Owns the socket's life. Its owner is told when a configured session is there (``opened``,
 in which it sends again what the last session did not finish) and gets the events. Refuses
 to know audio and what the session is for.
 
-Rule 1: nothing is streamed before ``session.updated``.
+Rule 1: nothing is streamed before the session is configured.
 Rule 2: the end of the stream is a loss whatever the close code: the service ends an
 expired session with 1001, which libraries take for a normal end.
 Rule 3: what no retry mends (a refused key, model or session) is fatal and names the
@@ -19,66 +19,26 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
-import msgspec
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
-from teamscall import __version__
-from teamscall.engines.base import Stage
-from teamscall.engines.openai.endpoint import CONNECT_S, Endpoint
-from teamscall.engines.openai.messages import ServerEvent, Trouble, read
+from teamscall.engines.openai.dialling import Dialler, Lost, Purpose
+from teamscall.engines.openai.endpoint import Endpoint
+from teamscall.engines.openai.messages import ServerEvent, read
 from teamscall.errors import EngineError
-from teamscall.text import printable
+
+__all__ = ["Purpose", "Socket"]
 
 log = logging.getLogger("teamscall.engines.openai")
 
-CONFIGURE_S = 5.0  # session.update must be answered by then
 WRITE_S = 5.0  # a socket that takes nothing for this long is stuck
-CLOSE_S = 0.5
-PING_S = 10.0  # a vanished peer is noticed after two of these at most
 # A session that lasted this long was good: the next loss is a new one.
 HEALTHY_S = 5.0
 MAX_OUTBOX_BYTES = 8_000_000  # two minutes of audio: nobody waits for such a backlog
-MAX_MESSAGE_BYTES = 4_000_000  # a second of audio is 64 kB
 # The first attempt after a loss is immediate; the last repeats.
 DELAYS_S = (0.0, 0.2, 0.5, 1.0, 2.0)
-MAX_RETRY_AFTER_S = 10.0
-
-_FATAL_STATUS = frozenset({400, 401, 403, 404, 405, 410, 426})
-_FATAL_CODES = frozenset(
-    {
-        *("invalid_api_key", "account_deactivated", "billing_not_active", "insufficient_quota"),
-        *("model_not_found", "unsupported_model", "beta_api_shape_disabled"),
-    }
-)
-_KEY_CODES = frozenset({"invalid_api_key", "account_deactivated"})
-
-
-class Purpose(msgspec.Struct, frozen=True):
-    """What a socket is for, in words for errors and log lines."""
-
-    stage: Stage
-    what: str  # "the recogniser"
-    model: str
-    model_setting: str
-
-
-class _Lost(Exception):
-    """The session is over; ``wait_s``: the service asked to be left alone for so long."""
-
-    def __init__(self, reason: str, wait_s: float = 0.0) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.wait_s = wait_s
-
-
-class _Connect(connect):
-    """Follows no redirect: the key is for the configured host only."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
 
 
 class Socket:
@@ -93,6 +53,7 @@ class Socket:
         lost: told why a session was lost, before the next attempt.
         patience_s: see rule 3.
         configured: the event that says that ``session_update`` was taken.
+        take: gives a session of this kind that was opened ahead, or None.
     """
 
     def __init__(
@@ -107,17 +68,15 @@ class Socket:
         lost: Callable[[str], None] = lambda reason: None,
         patience_s: float = 8.0,
         configured: str = "session.updated",
+        take: Callable[[], Awaitable[ClientConnection | None]] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._endpoint = endpoint
-        self._url = url
-        self._session_update = session_update
-        self._purpose = purpose
+        self._dialler = Dialler(endpoint, url, session_update, purpose, configured=configured)
+        self._take = take
         self._opened = opened
         self._received = received
         self._lost = lost
         self._patience_s = patience_s
-        self._configured = configured
         self._now = now
         self._outbox: deque[str] = deque()
         self._outbox_bytes = 0
@@ -158,26 +117,25 @@ class Socket:
         while True:
             try:
                 await self._session()
-            except _Lost as loss:
+            except Lost as loss:
                 self._lost(loss.reason)
                 log.warning(
                     "The socket to OpenAI was lost",
-                    extra={"stage": self._purpose.stage, "reason": loss.reason},
+                    extra={"stage": self._dialler.purpose.stage, "reason": loss.reason},
                 )
                 if self.opened_at > good_until and self._now() - self.opened_at > HEALTHY_S:
                     good_until, delays = self._now(), self._delays()
                 wait = max(next(delays), loss.wait_s)
                 if self._now() + wait - good_until > self._patience_s:
-                    raise self._error(loss.reason, "", retryable=True) from None
+                    raise self._dialler.error(loss.reason, retryable=True) from None
                 await asyncio.sleep(wait)
 
     # --- one session -----------------------------------------------------------------------
 
     async def _session(self) -> None:
-        """Raises _Lost, or EngineError for good."""
-        connection = await self._connect()
+        """Raises Lost, or EngineError for good."""
+        connection = await self._open()
         try:
-            await self._configure(connection)
             self._outbox.clear()
             self._outbox_bytes = 0
             self._restart_reason = ""
@@ -195,60 +153,11 @@ class Socket:
             # Bounded by CLOSE_S; a socket that is closed already returns at once.
             await connection.close()
 
-    async def _connect(self) -> ClientConnection:
-        try:
-            return await _Connect(
-                self._url,
-                additional_headers=self._endpoint.headers(),
-                user_agent_header=f"teamscall/{__version__}",
-                compression=None,
-                open_timeout=CONNECT_S,
-                close_timeout=CLOSE_S,
-                ping_interval=PING_S,
-                ping_timeout=PING_S,
-                max_size=MAX_MESSAGE_BYTES,
-            )
-        except InvalidStatus as refused:
-            status = refused.response.status_code
-            if status in _FATAL_STATUS:
-                what, hint = self._endpoint.refusal(
-                    status, self._purpose.model, self._purpose.model_setting
-                )
-                raise self._error(what, hint) from None
-            header = refused.response.headers.get("Retry-After", "")
-            raise _Lost(f"the service answered {status}", _seconds(header)) from None
-        except InvalidURI:
-            raise self._error(
-                "its address is no URL", f"Look at {self._endpoint.setting}."
-            ) from None
-        except TimeoutError:
-            raise _Lost(f"no connection within {CONNECT_S:g} s") from None
-        except (OSError, WebSocketException) as error:
-            raise _Lost(f"no connection ({type(error).__name__})") from None
-
-    async def _configure(self, connection: ClientConnection) -> None:
-        try:
-            async with asyncio.timeout(CONFIGURE_S):
-                await connection.send(self._session_update)
-                while True:
-                    event = read(await connection.recv())
-                    if event is None:
-                        self.unreadable += 1
-                    elif event.type == self._configured:
-                        return
-                    elif event.type == "error":
-                        self._refused(event.error or Trouble())
-        except TimeoutError:
-            raise _Lost(f"the session was not ready within {CONFIGURE_S:g} s") from None
-        except ConnectionClosed as closed:
-            raise self._closed(closed) from None
-
-    def _refused(self, trouble: Trouble) -> None:
-        """An error before the session is ready: of the session, so no retry mends it."""
-        self._note(trouble)
-        if trouble.type == "server_error" or trouble.name.startswith("rate_limit"):
-            raise _Lost(f"the session was refused ({trouble.name})")
-        raise self._fatal(trouble)
+    async def _open(self) -> ClientConnection:
+        connection = None
+        if self._take is not None and not self.sessions:
+            connection = await self._take()
+        return connection or await self._dialler.open()
 
     async def _read(self, connection: ClientConnection) -> None:
         try:
@@ -258,13 +167,13 @@ class Socket:
                     self.unreadable += 1
                     continue
                 if event.type == "error" and event.error is not None:
-                    self._note(event.error)
-                    if event.error.name in _FATAL_CODES:
-                        raise self._fatal(event.error)
+                    self._dialler.note(event.error)
+                    if (fatal := self._dialler.fatal(event.error)) is not None:
+                        raise fatal
                 if self.ready:
                     self._received(event)
         except ConnectionClosed as closed:
-            raise self._closed(closed) from None
+            raise self._dialler.closed(closed) from None
 
     async def _write(self, connection: ClientConnection) -> None:
         try:
@@ -275,45 +184,13 @@ class Socket:
                     async with asyncio.timeout(WRITE_S):
                         await connection.send(message)
                 if self._restart_reason:
-                    raise _Lost(self._restart_reason)
+                    raise Lost(self._restart_reason)
                 self._news.clear()
                 await self._news.wait()
         except TimeoutError:
-            raise _Lost("it takes no audio") from None
+            raise Lost("it takes no audio") from None
         except ConnectionClosed as closed:
-            raise self._closed(closed) from None
-
-    # --- words -----------------------------------------------------------------------------
-
-    def _closed(self, closed: ConnectionClosed) -> Exception:
-        # The reason is the peer's text and may quote anything: only the code is told.
-        code = closed.rcvd.code if closed.rcvd is not None else 1006
-        if code == 4000:
-            return self._error("the service wants another version of its API (4000)", "")
-        return _Lost(f"closed with {code}")
-
-    def _note(self, trouble: Trouble) -> None:
-        log.warning(
-            "OpenAI reported an error",
-            extra={
-                "stage": self._purpose.stage,
-                "code": trouble.name,
-                "param": printable(trouble.param or "", 80),
-            },
-        )
-
-    def _fatal(self, trouble: Trouble) -> EngineError:
-        setting = self._purpose.model_setting
-        if trouble.name in _KEY_CODES:
-            setting = self._endpoint.key_setting
-        return self._error(f"the service refused ({trouble.name})", f"Look at {setting}.")
-
-    def _error(self, what: str, hint: str, *, retryable: bool = False) -> EngineError:
-        return EngineError(
-            f"{self._purpose.what}: {what}. {hint}".rstrip(". ") + ".",
-            stage=self._purpose.stage,
-            retryable=retryable,
-        )
+            raise self._dialler.closed(closed) from None
 
     def _delays(self) -> Iterator[float]:
         yield DELAYS_S[0]
@@ -324,17 +201,9 @@ class Socket:
             yield DELAYS_S[-1]
 
 
-def _seconds(retry_after: str) -> float:
-    """``Retry-After`` in seconds; its other form, a date, is not worth reading here."""
-    try:
-        return min(max(float(retry_after), 0.0), MAX_RETRY_AFTER_S)
-    except ValueError:
-        return 0.0
-
-
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """The one failure that matters: for good before for now, anything else before both."""
     flat: list[BaseException] = []
     for failure in failures.exceptions:
         flat.append(_first(failure) if isinstance(failure, BaseExceptionGroup) else failure)
-    return min(flat, key=lambda e: 2 if isinstance(e, _Lost) else isinstance(e, EngineError))
+    return min(flat, key=lambda e: 2 if isinstance(e, Lost) else isinstance(e, EngineError))
