@@ -88,8 +88,8 @@ def _openai(config: Config, today: datetime.date) -> Engine:
         Speaking,
         Thinking,
     )
+    from teamscall.engines.openai.messages import Detection
     from teamscall.engines.openai.mouth import Voice
-    from teamscall.engines.openai.reading import DEFAULT_VOICE, SPEECH_ONLY_VOICES
 
     at, tts, streaming = config.openai, config.tts, config.streaming
     key_setting = "openai.api_key" if at.api_key else "streaming.openai_api_key"
@@ -103,9 +103,6 @@ def _openai(config: Config, today: datetime.date) -> Engine:
     model = resolve("speak", tts.model, today)
     if not tts.model and not speak_at.is_openai:
         model = best_speech_endpoint_model()
-    voice = tts.voice
-    if model.over_realtime and voice in SPEECH_ONLY_VOICES:
-        voice = DEFAULT_VOICE
     timeout_s = config.response_timeout_ms / 1000
     thinking: Thinking | OtherMind = Thinking(
         endpoint(at.think_base_url, "openai.think_base_url"),
@@ -120,9 +117,14 @@ def _openai(config: Config, today: datetime.date) -> Engine:
             endpoint(at.hear_base_url, "openai.hear_base_url"),
             resolve("hear", streaming.stt_model, today),
             streaming.language,
+            Detection(
+                streaming.turn_detection,
+                threshold=streaming.vad_threshold,
+                silence_duration_ms=streaming.silence_duration_ms,
+            ),
         ),
         thinking,
-        Speaking(speak_at, Voice(model, voice, tts.speed, tts.instructions, tts.sample_rate)),
+        Speaking(speak_at, Voice(model, tts.voice, tts.speed, tts.instructions, tts.sample_rate)),
         deadlines=Deadlines(first_thought=timeout_s),
     )
 
