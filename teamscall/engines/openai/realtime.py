@@ -1,0 +1,259 @@
+"""Realtime mode: one OpenAI session per call that hears, thinks and speaks.
+
+Owns what the calls share (the session's configuration, the phrase cache, a session opened
+ahead of need) and how a call's session is put together. Refuses to know the
+configuration's shape: it takes plain values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from teamscall.config.models import Model
+from teamscall.engines.base import CallBrief, Emit, EngineSession, Phrase, TurnTaking
+from teamscall.engines.openai import messages
+from teamscall.engines.openai.endpoint import Endpoint
+from teamscall.engines.openai.messages import Detection, ServerEvent
+from teamscall.engines.openai.realtime_line import Link, OpenSocket
+from teamscall.engines.openai.realtime_waits import Waits
+from teamscall.engines.openai.socket import Purpose, Socket
+from teamscall.engines.parts import Mouth
+from teamscall.engines.phrases import Phrases
+from teamscall.engines.tools import NoTools, Tools
+from teamscall.errors import EngineError
+
+log = logging.getLogger("teamscall.engines.openai")
+
+PREPARE_S = 8.0  # the port opens after this at the latest, whatever the network does
+PATIENCE_S = 9.0  # as long as a call's start waits for its engine (``calls.settings``)
+WARM_S = 60.0  # a call that rings is answered by then, or never
+
+
+class Talking(msgspec.Struct, frozen=True):
+    """How the session hears, thinks and speaks.
+
+    Attributes:
+        voice, speed: 0.25 to 1.5 times the voice's own.
+        instructions: the system prompt; "" for the service's own.
+        detection: who hears where a sentence ends.
+        noise_reduction: "off", "near_field" or "far_field".
+        transcriber: transcribes callers for the record; None: nobody does. With turn
+            detection by the service it must have voice activity detection of its own.
+        language: that callers speak, for the transcriber; "" for any.
+        reasoning: its effort; "" or "default" for the model's own.
+        renew_after_s: how old a session may be before it is renewed in a pause.
+    """
+
+    voice: str = "marin"
+    speed: float = 1.0
+    instructions: str = ""
+    detection: Detection = Detection()
+    noise_reduction: str = "off"
+    transcriber: Model | None = None
+    language: str = ""
+    reasoning: str = ""
+    renew_after_s: float = 3_000.0
+
+
+class RealtimeEngine:
+    """An :class:`teamscall.engines.base.Engine` of one realtime session per call.
+
+    Args:
+        endpoint: where the service is.
+        model: of the session.
+        talking: see :class:`Talking`.
+        tools: what the model may use.
+        waits: how long it may go without progress.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        model: Model,
+        talking: Talking | None = None,
+        *,
+        tools: Tools | None = None,
+        waits: Waits | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._model = model
+        self._talking = talking = talking or Talking()
+        self._tools = tools or NoTools()
+        self._waits = waits or Waits()
+        self._detection = messages.turn_detection(talking.detection)
+        reasoning = "" if talking.reasoning == "default" else talking.reasoning
+        session = messages.voice_session(
+            instructions=talking.instructions,
+            voice=talking.voice,
+            speed=talking.speed,
+            detection=talking.detection,
+            noise_reduction=talking.noise_reduction,
+            transcription=self._transcription(),
+            reasoning=reasoning,
+            tools=[
+                messages.function(spec.name, spec.description, spec.parameters)
+                for spec in self._tools.specs
+            ],
+        )
+        self._update = messages.session_update(session)
+        self._reader: Mouth | None = None  # while phrases are prepared
+        self._phrases = Phrases(self._any_mouth)
+        self._warm: _Warm | None = None
+
+    @property
+    def name(self) -> str:
+        return "openai"
+
+    @property
+    def turn_taking(self) -> TurnTaking:
+        return "local" if self._detection is None else "engine"
+
+    def describe(self) -> str:
+        at, talking = self._endpoint, self._talking
+        where = "" if at.host == "api.openai.com" else f" at {at.host}"
+        turns = "teamscall" if self._detection is None else f"{talking.detection.kind} detection"
+        return f"openai{where}: talks with {self._model.name} ({talking.voice}); turns by {turns}"
+
+    async def start(self) -> None:
+        """Import what a call needs; the network is not asked, so a bridge starts (and says
+        so) while the vendor is down."""
+        from teamscall.audio import vad
+        from teamscall.engines.openai import realtime_session
+
+        _ = vad, realtime_session
+        if self._endpoint.host == "api.openai.com" and not self._endpoint.key:
+            raise EngineError(
+                "there is no OpenAI key",
+                hint=f"Set OPENAI_API_KEY or {self._endpoint.key_setting}.",
+            )
+
+    async def stop(self) -> None:
+        warm, self._warm = self._warm, None
+        if warm is not None:
+            await warm.close()
+
+    def open(self, call: CallBrief, emit: Emit) -> EngineSession:
+        from teamscall.audio.vad import VoiceActivity
+        from teamscall.engines.openai.realtime_session import RealtimeSession
+
+        talking = self._talking
+        warm, self._warm = self._warm, None
+        return RealtimeSession(
+            call,
+            emit,
+            link=(warm.take() if warm is not None else None) or self._link(),
+            open_link=self._link,
+            turn_detection=self._detection,
+            model=self._model.name,
+            transcriber=talking.transcriber.name if talking.transcriber is not None else "",
+            speed=talking.speed,
+            tools=self._tools,
+            phrase=self.phrase,
+            is_speech=VoiceActivity().is_speech,
+            renew_after_s=talking.renew_after_s,
+            waits=self._waits,
+        )
+
+    def warm(self) -> None:
+        if self._warm is None or not self._warm.good:
+            self._warm = _Warm(self._link())
+        self._warm.keep()
+
+    async def prepare(self, texts: Sequence[str]) -> None:
+        from teamscall.engines.openai.mouth import Voice
+        from teamscall.engines.openai.reading import ReadingMouth
+
+        talking = self._talking
+        session = messages.reading_session(talking.voice, talking.speed, "")
+        voice = Voice(self._model, talking.voice, talking.speed)
+        try:
+            async with asyncio.timeout(PREPARE_S), asyncio.TaskGroup() as group:
+                reader = ReadingMouth(self._opener(messages.session_update(session)), voice)
+                self._reader = reader
+                reading = group.create_task(reader.run(), name="phrases' session")
+                await self._phrases.prepare(texts)
+                reading.cancel()
+        except TimeoutError:
+            log.warning("Fixed phrases not synthesised in time", extra={"seconds": PREPARE_S})
+        finally:
+            self._reader = None
+
+    def phrase(self, text: str) -> Phrase | None:
+        return self._phrases.get(text)
+
+    # --- parts -----------------------------------------------------------------------------
+
+    def _transcription(self) -> object:
+        model = self._talking.transcriber
+        if model is None:
+            return None
+        return messages.transcriber(
+            model.name, language=self._talking.language, language_list=model.language_list
+        )
+
+    def _any_mouth(self) -> Mouth:
+        if self._reader is None:
+            raise EngineError("no phrases are being prepared", stage="speak")
+        return self._reader
+
+    def _link(self) -> Link:
+        return Link(self._opener(self._update))
+
+    def _opener(self, session_update: str) -> OpenSocket:
+        """What makes a socket, given who is told."""
+        endpoint, model = self._endpoint, self._model.name
+
+        def open_socket(
+            opened: Callable[[], None],
+            received: Callable[[ServerEvent], None],
+            lost: Callable[[str], None],
+        ) -> Socket:
+            return Socket(
+                endpoint,
+                endpoint.realtime_url(model),
+                session_update,
+                Purpose("session", "the voice session", model, "realtime.model"),
+                opened=opened,
+                received=received,
+                lost=lost,
+                patience_s=PATIENCE_S,
+            )
+
+        return open_socket
+
+
+class _Warm:
+    """A link that is open before there is a call for it, for so long as one may come."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._task = link.warm()
+        self._ends: asyncio.TimerHandle | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether a call would be better off with it than with one of its own."""
+        return not self._task.done() and not self._link.troubled
+
+    def keep(self) -> None:
+        """A call may come, from now on again."""
+        if self._ends is not None:
+            self._ends.cancel()
+        self._ends = asyncio.get_running_loop().call_later(WARM_S, self._task.cancel)
+
+    def take(self) -> Link | None:
+        if self._ends is not None:
+            self._ends.cancel()
+        if self.good:
+            return self._link
+        self._task.cancel()
+        return None
+
+    async def close(self) -> None:
+        if self._ends is not None:
+            self._ends.cancel()
+        await self._link.close()
