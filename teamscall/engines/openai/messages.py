@@ -93,6 +93,8 @@ class ServerEvent(msgspec.Struct, frozen=True):
     audio_end_ms: float | None = None
     item: msgspec.Raw = _NOTHING
     usage: msgspec.Raw = _NOTHING
+    reason: str | None = None  # of a Live session's end
+    event: msgspec.Raw = _NOTHING  # of what a Live session delegates to
 
 
 class TokenDetails(msgspec.Struct, frozen=True):
