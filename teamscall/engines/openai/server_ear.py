@@ -34,7 +34,7 @@ from teamscall.engines.voicing import CERTAIN_FRAMES, FRAME_MS
 
 # Before speech is detected, its begin is kept: a soft first consonant, what the detector
 # needs to be sure, and what is on its way.
-KEPT_BYTES = messages.BYTES_PER_S
+KEPT_BYTES = 2 * messages.BYTES_PER_S
 # Another session may find the begin of the same speech elsewhere by so much.
 ELSEWHERE_BYTES = messages.BYTES_PER_S
 # What was sent again is not forgotten before the service had time to detect speech in it.
@@ -150,6 +150,8 @@ class ServerEar(TranscriptionEar):
         self._items.clear()
         for said in self._unfinished:
             said.found, said.item, said.text, said.moved_at = False, "", "", self._now()
+        if self._unfinished:
+            self._tape.forget(min(said.start for said in self._unfinished))
         self._unheard_frames = 0
         self._resumed_at = self._now()
         self._base = self._tape.start
