@@ -123,6 +123,11 @@ async def ask_url(
     return bytes(answer)
 
 
+def outside_environment() -> dict[str, str]:
+    """Ours without the bridge's own secrets, which are no command's business."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TEAMSCALL_")}
+
+
 def prepare_url() -> None:
     """Import and load what ``ask_url`` needs now, not while somebody waits."""
     _tls_context()

@@ -17,13 +17,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from teamscall.asking import ask_command, ask_url, prepare_url
+from teamscall.asking import ask_command, ask_url, outside_environment, prepare_url
 from teamscall.config import Tool
 from teamscall.engines.base import CallBrief
 from teamscall.engines.tools import ToolResult, ToolSpec
@@ -114,11 +113,6 @@ async def _ask(tool: Tool, question: bytes) -> bytes:
     if tool.url:
         return await ask_url(tool.url, question)
     return await ask_command(tool.command, question, env=outside_environment())
-
-
-def outside_environment() -> dict[str, str]:
-    """Ours without the bridge's own secrets, which are no command's business."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TEAMSCALL_")}
 
 
 def _question(call: CallBrief, name: str, arguments: Mapping[str, Any]) -> bytes:

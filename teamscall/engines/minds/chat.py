@@ -1,27 +1,47 @@
-"""The chat mind: any OpenAI-compatible chat endpoint.
+"""The chat mind: any OpenAI-compatible chat endpoint, with tools.
 
-Owns the messages it is sent and what is read of its stream: ``delta.content`` and
-``finish_reason``, the two that every server gives. Refuses to know which server it is.
+Owns the messages it is sent, what is read of its stream (``delta.content``,
+``delta.tool_calls``, ``finish_reason``, and ``usage`` where it comes), and the rounds of
+tools that an answer takes. Refuses to know which server it is and what a tool does.
+
+Rule 1: nothing is asked twice once something of its answer came.
+Rule 2: a tool is used only when the caller is known to have finished.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 
-from teamscall.engines.parts import Line, Question, Thought
+from teamscall.engines.base import EngineUsage
+from teamscall.engines.minds.retrying import retry_after_s
+from teamscall.engines.minds.tool_calls import Exchanges, ToolCall, ToolCallReader
+from teamscall.engines.parts import Question, Thought
+from teamscall.engines.tools import NoTools, ToolResult, Tools
 from teamscall.errors import EngineError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-    from openai.types.chat import ChatCompletionMessageParam
+    from openai.types import CompletionUsage
+    from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
+
+log = logging.getLogger("teamscall.engines")
 
 DEFAULT_PROMPT = (
-    "You are on a phone call. Answer in one to three short spoken sentences, in the caller's "
-    "language, without markup, lists or emoji."
+    "You are talking with somebody on the phone: what you write is spoken, and heard once. "
+    "Answer in one to three short sentences, in the caller's language, as one speaks: no "
+    "markup, lists, links or emoji. The caller's words come from a speech recogniser and may "
+    "be misheard; ask when they make no sense."
 )
+MAX_ROUNDS = 5  # requests for one answer; in the last one tools are not to be used
 # Local servers often ask for none, but the SDK wants one.
 NO_KEY = "none"
+# With which servers answer that do not take tools, or not with this model.
+_TAKES_NO_TOOLS = frozenset({400, 422, 500, 501})
+_INTERRUPTED = ToolResult('{"error":"the caller interrupted; it may have been done or not"}')
 
 
 def load() -> None:
@@ -44,6 +64,9 @@ class ChatMind:
         client: shared with other calls, and not closed here; the above are then its own.
         setting: named when the endpoint cannot be reached.
         explain: what an HTTP status means here, and what to do about it.
+        tools: what the model may use.
+        is_openai: asked for what other servers may refuse (``stream_options``); other
+            servers are asked without tools when they refuse them.
     """
 
     def __init__(
@@ -57,105 +80,266 @@ class ChatMind:
         client: AsyncOpenAI | None = None,
         setting: str = "response.base_url",
         explain: Callable[[int], tuple[str, str]] | None = None,
+        tools: Tools | None = None,
+        is_openai: bool = False,
     ) -> None:
         self._base_url = base_url
         self._api_key = api_key
         self._model = model
         self._prompt = system_prompt or DEFAULT_PROMPT
         self._timeout_s = timeout_s
-        self._client = client
-        self._shared = client is not None
+        self._own: AsyncOpenAI | None = None
+        # Retrying is done here: the SDK's would wait for a minute when it is told to.
+        self._client = client.with_options(max_retries=0) if client is not None else None
         self._setting = setting
         self._explain = explain
+        self._tools = tools or NoTools()
+        self._takes_tools = bool(self._tools.specs)
+        self._is_openai = is_openai
+        self._exchanges = Exchanges()
 
     async def reply(self, question: Question) -> AsyncGenerator[Thought]:
         if question.digit:
             return  # in the history of the next question; one key is seldom a whole one
-        import httpx2
-        import openai
-
-        spoke = False
-        try:
-            stream = await self._connected().chat.completions.create(
-                model=self._model, messages=self._messages(question), stream=True
-            )
-            async with stream:
-                async for chunk in stream:
-                    for choice in chunk.choices[:1]:
-                        if choice.delta is not None and choice.delta.content:
-                            spoke = True
-                            yield Thought(choice.delta.content)
-                        # A tool call alone is an answer without words, not a failure.
-                        spoke = spoke or choice.finish_reason in ("tool_calls", "function_call")
-        except openai.APITimeoutError:
-            raise EngineError(
-                "the chat endpoint timed out", stage="think", retryable=True
-            ) from None
-        except openai.APIConnectionError:
-            raise EngineError(
-                "the chat endpoint cannot be reached",
-                stage="think",
-                retryable=True,
-                hint=f"Look at {self._setting}.",
-            ) from None
-        except openai.APIStatusError as error:
-            # The body may quote the key or the caller: only the status is told.
-            message = f"the chat endpoint answered {error.status_code}"
-            if self._explain is not None:
-                message = "the chat endpoint: {}. {}".format(*self._explain(error.status_code))
-            raise EngineError(
-                message,
-                stage="think",
-                retryable=error.status_code in (408, 409, 429) or error.status_code >= 500,
-            ) from None
-        except httpx2.HTTPError as error:
-            raise EngineError(
-                f"the chat endpoint broke off ({type(error).__name__})",
-                stage="think",
-                retryable=not spoke,
-            ) from None
-        except (openai.OpenAIError, ValueError, AttributeError, TypeError) as error:
-            # Servers differ: half a JSON line or a field of another type ends the answer.
-            raise EngineError(
-                f"the chat endpoint's stream cannot be read ({type(error).__name__})",
-                stage="think",
-            ) from None
-        if not spoke:
-            raise EngineError("the chat endpoint answered nothing", stage="think")
+        messages = self._messages(question)
+        ends = False
+        for number in range(1, MAX_ROUNDS + 1):
+            heard = _Round()
+            may_use = self._takes_tools and number < MAX_ROUNDS and not ends
+            try:
+                async with aclosing(self._ask(messages, heard, may_use)) as texts:
+                    async for text in texts:
+                        yield Thought(text)
+            except EngineError:
+                if not ends:
+                    raise
+                log.warning("A farewell failed; the call ends without it")
+            if (usage := heard.usage) is not None:
+                yield Thought(usage=_usage(usage, self._model, question.turn))
+            calls = heard.tools.calls() if may_use else []
+            if not calls:
+                if number == 1 and not heard.anything:
+                    raise EngineError("the chat endpoint answered nothing", stage="think")
+                break
+            yield Thought(busy=True)
+            await question.until_confirmed()
+            results = await self._use(question, heard.text, calls)
+            messages += self._exchanges.add(question.turn, heard.text, calls, results)
+            ends = any(result.end_call for result in results)
+            if ends and heard.text.strip():
+                break  # it said its goodbye with the call
+            yield Thought(busy=True)
+        if ends:
+            yield Thought(end_call=True)
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None and not self._shared:
-            await client.close()
+        own, self._own, self._client = self._own, None, None
+        if own is not None:
+            await own.close()
+
+    # --- asking ----------------------------------------------------------------------------
+
+    async def _ask(
+        self, messages: Sequence[ChatCompletionMessageParam], heard: _Round, may_use: bool
+    ) -> AsyncGenerator[str]:
+        """One request, tried twice while nothing came of it; yields its words."""
+        request = self._request(messages, may_use)
+        tried = 0
+        while True:
+            tried += 1
+            try:
+                async with aclosing(self._stream(request, heard)) as texts:
+                    async for text in texts:
+                        yield text
+                break
+            except Exception as error:
+                failure = self._failure(error)
+                if failure is None:
+                    raise  # a bug, not a failure of the endpoint
+                wait_s = retry_after_s(error) if tried == 1 else None
+                if wait_s is None and "tools" in request and self._refuses_tools(error, messages):
+                    del request["tools"]
+                    wait_s = 0.0
+                if wait_s is None or heard.anything:
+                    raise failure from None
+            await asyncio.sleep(wait_s)
+        if self._takes_tools and "tools" not in request:
+            self._takes_tools = False
+            log.warning(
+                "The chat endpoint takes no tools: it is asked without",
+                extra={"setting": self._setting},
+            )
+
+    def _request(
+        self, messages: Sequence[ChatCompletionMessageParam], may_use: bool
+    ) -> dict[str, Any]:
+        request: dict[str, Any] = {"model": self._model, "messages": messages, "stream": True}
+        if self._is_openai:
+            request["stream_options"] = {"include_usage": True}
+        if self._takes_tools:
+            request["tools"] = [
+                {
+                    "type": "function",
+                    "function": {
+                        "name": spec.name,
+                        "description": spec.description,
+                        "parameters": spec.parameters,
+                    },
+                }
+                for spec in self._tools.specs
+            ]
+            if not may_use:
+                request["tool_choice"] = "none"
+        return request
+
+    async def _stream(self, request: dict[str, Any], heard: _Round) -> AsyncGenerator[str]:
+        stream = await self._connected().chat.completions.create(**request)
+        async with stream:
+            async for chunk in stream:
+                if text := heard.take(chunk):
+                    yield text
+
+    def _refuses_tools(
+        self, error: Exception, messages: Sequence[ChatCompletionMessageParam]
+    ) -> bool:
+        """Whether a server may have refused because of the tools: not when it took them in
+        an earlier turn."""
+        import openai
+
+        return (
+            not self._is_openai
+            and isinstance(error, openai.APIStatusError)
+            and error.status_code in _TAKES_NO_TOOLS
+            and not any(message["role"] == "tool" for message in messages)
+        )
 
     def _connected(self) -> AsyncOpenAI:
         if self._client is None:
             from openai import AsyncOpenAI
 
-            self._client = AsyncOpenAI(
+            self._client = self._own = AsyncOpenAI(
                 api_key=self._api_key or NO_KEY,
                 base_url=self._base_url or None,
                 timeout=self._timeout_s,
-                max_retries=1,  # somebody is waiting on the phone
+                max_retries=0,
             )
         return self._client
 
+    def _failure(self, error: Exception) -> EngineError | None:
+        """What is told of an error of the SDK's; None of any other."""
+        import httpx2
+        import openai
+
+        if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
+            return EngineError("the chat endpoint timed out", stage="think", retryable=True)
+        if isinstance(error, openai.APIConnectionError):
+            return EngineError(
+                "the chat endpoint cannot be reached",
+                stage="think",
+                retryable=True,
+                hint=f"Look at {self._setting}.",
+            )
+        if isinstance(error, openai.APIStatusError):
+            # The body may quote the key or the caller: only the status is told.
+            status = error.status_code
+            message = f"the chat endpoint answered {status}"
+            if self._explain is not None:
+                message = "the chat endpoint: {}. {}".format(*self._explain(status))
+            retryable = status in (408, 409, 429) or status >= 500
+            return EngineError(message, stage="think", retryable=retryable)
+        what = type(error).__name__
+        if isinstance(error, httpx2.HTTPError):
+            return EngineError(
+                f"the chat endpoint broke off ({what})", stage="think", retryable=True
+            )
+        if isinstance(error, openai.OpenAIError | ValueError | AttributeError | TypeError):
+            # Servers differ: half a JSON line or a field of another type ends the answer.
+            return EngineError(f"the chat endpoint's stream cannot be read ({what})", stage="think")
+        return None
+
+    # --- tools -----------------------------------------------------------------------------
+
+    async def _use(
+        self, question: Question, said: str, calls: Sequence[ToolCall]
+    ) -> list[ToolResult]:
+        """Use them all at once; when cancelled, remember that they may have been used."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                uses = [
+                    group.create_task(self._tools.use(question.call, call.name, call.arguments))
+                    for call in calls
+                ]
+        except asyncio.CancelledError:
+            self._exchanges.add(question.turn, said, calls, [_INTERRUPTED] * len(calls))
+            raise
+        return [use.result() for use in uses]
+
+    # --- messages --------------------------------------------------------------------------
+
     def _messages(self, question: Question) -> list[ChatCompletionMessageParam]:
+        """What was said, and what tools did before each answer. Neighbours of one role are
+        joined: many chat templates insist that roles alternate."""
         messages: list[ChatCompletionMessageParam] = [{"role": "system", "content": self._prompt}]
-        for line in merged([*question.history, Line("caller", question.text)]):
+        turns = question.turns or (-1,) * len(question.history)
+        for line, turn in zip(question.history, turns, strict=True):
+            self._add(messages, line.role == "caller", line.text)
             if line.role == "caller":
-                messages.append({"role": "user", "content": line.text})
-            else:
-                messages.append({"role": "assistant", "content": line.text})
+                messages += self._exchanges.of(turn)
+        self._add(messages, True, question.text)
         return messages
 
-
-def merged(lines: list[Line]) -> list[Line]:
-    """Join neighbours of one role: many chat templates insist that roles alternate."""
-    result: list[Line] = []
-    for line in lines:
-        if result and result[-1].role == line.role:
-            result[-1] = Line(line.role, f"{result[-1].text}\n{line.text}")
+    @staticmethod
+    def _add(messages: list[ChatCompletionMessageParam], is_caller: bool, text: str) -> None:
+        last = messages[-1]
+        if last["role"] == ("user" if is_caller else "assistant") and "tool_calls" not in last:
+            last["content"] = f"{last.get('content')}\n{text}"
+        elif is_caller:
+            messages.append({"role": "user", "content": text})
         else:
-            result.append(line)
-    return result
+            messages.append({"role": "assistant", "content": text})
+
+
+class _Round:
+    """What came of one request so far."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.tools = ToolCallReader()
+        self.usage: CompletionUsage | None = None
+        self.anything = False  # words or a tool call: also one alone is an answer
+
+    def take(self, chunk: ChatCompletionChunk) -> str:
+        """Take a chunk; return the words in it."""
+        self.usage = getattr(chunk, "usage", None) or self.usage
+        text = ""
+        for choice in (chunk.choices or ())[:1]:
+            delta = choice.delta
+            text = (delta.content if delta is not None else None) or ""
+            for piece in (getattr(delta, "tool_calls", None) if delta is not None else None) or ():
+                self.tools.add(piece)
+                self.anything = True
+            self.anything = self.anything or bool(text)
+            if choice.finish_reason in ("tool_calls", "function_call"):
+                self.anything = True
+        self.text += text
+        return text
+
+
+def _usage(used: CompletionUsage, model: str, turn: int) -> EngineUsage:
+    given = getattr(used, "prompt_tokens_details", None)
+    made = getattr(used, "completion_tokens_details", None)
+    return EngineUsage(
+        "think",
+        model,
+        turn,
+        input_tokens=_count(used, "prompt_tokens"),
+        cached_tokens=_count(given, "cached_tokens"),
+        output_tokens=_count(used, "completion_tokens"),
+        audio_input_tokens=_count(given, "audio_tokens"),
+        audio_output_tokens=_count(made, "audio_tokens"),
+    )
+
+
+def _count(part: object, name: str) -> int:
+    value = getattr(part, name, None)
+    return value if isinstance(value, int) and value > 0 else 0

@@ -32,6 +32,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
+from teamscall.asking import outside_environment
 from teamscall.engines.parts import Line, Question, Thought
 from teamscall.errors import EngineError
 
@@ -146,8 +147,7 @@ class CommandMind:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 limit=MAX_LINE_BYTES,
-                # The bridge's own secrets are not the command's business.
-                env={k: v for k, v in os.environ.items() if not k.startswith("TEAMSCALL_")},
+                env=outside_environment(),
                 start_new_session=os.name == "posix",  # a group to kill as a whole
             )
         except OSError as error:
