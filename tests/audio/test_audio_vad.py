@@ -95,6 +95,29 @@ class TestVoiceActivity:
         with pytest.raises(ValueError, match="aggressiveness"):
             VoiceActivity(4)
 
+    @pytest.mark.parametrize("aggressiveness", [0, 2, 3])
+    def test_a_threshold_of_half_changes_nothing(self, aggressiveness: int) -> None:
+        sound = frames(babble(2.0, -45) + noise(2.0, -50))
+        plain, half = VoiceActivity(aggressiveness), VoiceActivity(aggressiveness, 0.5)
+        decisions = [plain.is_speech(frame) for frame in sound]
+        assert decisions == [half.is_speech(frame) for frame in sound]
+        assert 0 < sum(decisions) < len(decisions)
+
+    def test_a_higher_threshold_takes_less_for_speech(self) -> None:
+        quiet = noise(3.0, -50)
+        sound = frames(np.concatenate([quiet, babble(4.0, -45) + noise(4.0, -50, seed=2)]))
+        counts = []
+        for threshold in (0.0, 0.3, 0.5, 0.8, 1.0):
+            activity = VoiceActivity(threshold=threshold)
+            counts.append(sum(activity.is_speech(frame) for frame in sound))
+        assert counts == sorted(counts, reverse=True)
+        assert counts[0] > counts[2] > counts[-1]
+
+    @pytest.mark.parametrize("threshold", [-0.01, 1.01, float("nan")])
+    def test_another_threshold_is_refused(self, threshold: float) -> None:
+        with pytest.raises(ValueError, match="threshold"):
+            VoiceActivity(threshold=threshold)
+
     def test_the_floor_follows_up_within_its_window_and_down_at_once(self) -> None:
         floor = NoiseFloor()
         for _ in range(200):
