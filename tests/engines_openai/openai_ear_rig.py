@@ -92,6 +92,8 @@ class FakeSocket:
 class Bench:
     """``make``: makes the ear, given what opens its socket, its emit and its clock."""
 
+    socket: FakeSocket
+
     def __init__(self, make: Callable[..., TranscriptionEar]) -> None:
         self.events: list[EngineEvent] = []
         self.time = 0.0

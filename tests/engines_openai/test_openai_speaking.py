@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 import pytest
@@ -139,6 +140,72 @@ def test_too_many_requests_waits_as_told() -> None:
             assert time.monotonic() - began >= 1
 
     run(check)
+
+
+@pytest.mark.parametrize(("failures", "requests"), [(1, 2), (3, 2)])
+def test_a_wait_is_waited_for_once(failures: int, requests: int) -> None:
+    async def check() -> None:
+        with cloud() as there:
+            refusals = [Refuse(status=429, retry_after_s=0.1)] * failures
+            talk = await said(there, "speech", *refusals)
+            status = "completed" if failures < requests else "failed"
+            assert talk.all(AnswerDone)[0].status == status
+            first, second = there.fake.visits("/audio/speech")[:2]
+            assert second.at - first.at >= 0.1
+            assert len(there.asked("/audio/speech")) == requests
+
+    run(check)
+
+
+def test_nobody_on_the_phone_waits_for_a_minute() -> None:
+    async def check() -> None:
+        with cloud() as there:
+            talk = await said(there, "speech", Refuse(status=429, retry_after_s=60))
+            assert talk.all(AnswerDone)[0].status == "failed"
+            assert "429" in talk.all(AnswerDone)[0].error
+            assert len(there.asked("/audio/speech")) == 1
+
+    run(check)
+
+
+def test_a_failure_is_asked_for_twice_at_most() -> None:
+    async def check() -> None:
+        with cloud() as there:
+            talk = await said(there, "speech", *[Refuse(status=500)] * 5)
+            assert talk.all(AnswerDone)[0].status == "failed"
+            assert len(there.asked("/audio/speech")) == 2
+
+    run(check)
+
+
+@pytest.mark.parametrize(
+    ("tts", "wanted", "setting"),
+    [
+        ({"speed": 3.0}, {"voice": "coral", "speed": 1.5}, "tts.speed"),
+        ({"voice": "onyx"}, {"voice": "coral"}, "tts.voice"),
+        ({"speed": 1.5, "voice": "marin"}, {"voice": "marin", "speed": 1.5}, ""),
+    ],
+)
+def test_what_a_realtime_voice_cannot_do_is_said_once_and_replaced(
+    tts: dict[str, object],
+    wanted: dict[str, object],
+    setting: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def check() -> None:
+        with cloud() as there:
+            config = changed(configured(there, "reading"), **tts)
+            async with started(config) as engine, talking(engine) as talk:
+                talk.submit(Say(1, TEXT))
+                assert (await talk.done(1)).status == "completed"
+            (visit,) = [v for v in there.fake.visits("/realtime", "WS") if v.query.get("model")]
+            output = visit.received("session.update")[0]["session"]["audio"]["output"]
+            assert {name: output[name] for name in output if name != "format"} == wanted
+
+    with caplog.at_level(logging.WARNING, logger="teamscall"):
+        run(check)
+    warned = [r.message.partition(":")[0] for r in caplog.records]
+    assert warned == ([setting] if setting else [])
 
 
 @pytest.mark.parametrize("rate", [16_000, 22_050, 24_000])

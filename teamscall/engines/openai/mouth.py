@@ -6,7 +6,10 @@ headerless 24 kHz PCM, other servers what they like. Refuses to know sessions an
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,6 +29,8 @@ MAX_INPUT_CHARS = 4096  # of the service; a clause has 240
 # might: there the content type tells.
 _COMPRESSED = (b"ID3", b"OggS", b"fLaC")
 _COMPRESSED_TYPES = ("audio/mp", "audio/ogg", "audio/opus", "audio/aac", "audio/flac")
+# A caller waits: a service that asks for more patience has failed for now.
+MAX_RETRY_AFTER_S = 3.0
 _RATES = range(8_000, 48_001)
 
 
@@ -44,7 +49,8 @@ class SpeechMouth:
     """An :class:`teamscall.engines.parts.Mouth`; one serves all calls."""
 
     def __init__(self, client: AsyncOpenAI, endpoint: Endpoint, voice: Voice) -> None:
-        self._client = client
+        # The SDK would wait two minutes when asked to; and the cascade tries again itself.
+        self._client = client.with_options(max_retries=0)
         self._endpoint = endpoint
         self._voice = voice
         raw = endpoint.is_openai or voice.sample_rate > 0
@@ -60,6 +66,22 @@ class SpeechMouth:
             self._asked["instructions"] = voice.instructions
 
     async def speak(self, text: str) -> AsyncGenerator[Speech]:
+        try:
+            async with aclosing(self._speak(text)) as speeches:
+                async for speech in speeches:
+                    yield speech
+            return
+        except _Busy as busy:
+            if busy.wait_s > MAX_RETRY_AFTER_S:
+                raise
+            wait_s = busy.wait_s
+        await asyncio.sleep(wait_s)
+        async with aclosing(self._speak(text)) as speeches:
+            async for speech in speeches:
+                yield speech
+
+    async def _speak(self, text: str) -> AsyncGenerator[Speech]:
+        """One attempt. Raises _Busy when the service says when to come again."""
         import httpx2
         import openai
 
@@ -82,6 +104,8 @@ class SpeechMouth:
             what, hint = self._endpoint.refusal(
                 error.status_code, self._voice.model.name, "tts.model"
             )
+            if (wait_s := _retry_after(error.response.headers)) and error.status_code in (429, 503):
+                raise _Busy(f"the voice: {what}", wait_s) from None
             retryable = error.status_code in (408, 409, 429) or error.status_code >= 500
             raise _error(f"the voice: {what}", hint, retryable=retryable) from None
         except (httpx2.HTTPError, httpx2.StreamError) as error:
@@ -133,6 +157,25 @@ class SpeechMouth:
         if said.isascii() and said.isdecimal() and len(said) < 7 and int(said) in _RATES:
             return int(said)
         return self._voice.sample_rate or RATE
+
+
+class _Busy(EngineError):
+    """Refused before the first byte; the service asks to come again after ``wait_s``."""
+
+    def __init__(self, what: str, wait_s: float) -> None:
+        super().__init__(f"{what}.", stage="speak")
+        self.wait_s = wait_s
+
+
+def _retry_after(headers: Any) -> float:
+    """Seconds; 0 if it does not say, or gives a date, which is not worth reading here."""
+    for name, per_s in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            wait_s = float(headers.get(name, "")) / per_s
+        except ValueError:
+            continue
+        return wait_s if math.isfinite(wait_s) and wait_s > 0 else 0.0
+    return 0.0
 
 
 def _error(what: str, hint: str = "", *, retryable: bool = False) -> EngineError:
