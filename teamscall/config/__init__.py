@@ -6,7 +6,7 @@ no sense together (``checks``), the table of OpenAI's models (``models``) and th
 hides secrets (``secret``). Refuses to know what the values are for.
 """
 
-from teamscall.config.checks import openai_key, resolved_engine
+from teamscall.config.checks import openai_key, resolved_engine, resolved_mode
 from teamscall.config.entries import HEADERS, Price, Tool, listed
 from teamscall.config.load import Loaded, default_paths, load_config
 from teamscall.config.options import Option, entry_options, iter_options
@@ -79,4 +79,5 @@ __all__ = [
     "load_config",
     "openai_key",
     "resolved_engine",
+    "resolved_mode",
 ]

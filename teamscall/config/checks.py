@@ -13,12 +13,14 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
 from teamscall.config import models
 from teamscall.config.secret import Secret
+from teamscall.config.talk import Live, Realtime
 from teamscall.config.tree import Config, Engine
 
 # The C# gateway and the plugin both ask for 32 characters.
@@ -56,6 +58,18 @@ def resolved_engine(config: Config) -> Engine:
     if config.engine != "auto":
         return config.engine
     return "openai" if openai_key(config) or config.openai.base_url else "offline"
+
+
+Mode = Literal["streaming", "realtime", "live"]
+
+
+def resolved_mode(config: Config) -> tuple[Mode, str]:
+    """How OpenAI is used, and one sentence that says why."""
+    if config.mode != "auto":
+        return config.mode, f"mode = {config.mode}"
+    if config.realtime != Realtime():
+        return "realtime", "mode = auto: realtime.* is set"
+    return "streaming", "mode = auto: realtime.* is not set"
 
 
 def openai_key(config: Config) -> Secret:
@@ -392,10 +406,14 @@ def _openai(config: Config, origins: Mapping[str, str], today: datetime.date) ->
         yield _error(
             f"engine is openai and there is no key: set OPENAI_API_KEY or {key}", "engine", key
         )
+    yield from _modes(config)
     used: list[tuple[models.Role, str, str, str]] = [
         ("hear", "streaming.stt_model", config.streaming.stt_model, urls[1][1]),
         ("think", "response_model", config.response_model, urls[2][1]),
         ("speak", "tts.model", config.tts.model, urls[3][1]),
+        ("realtime", "realtime.model", config.realtime.model, ""),
+        ("hear", "realtime.transcription_model", config.realtime.transcription_model, ""),
+        ("live", "live.model", config.live.model, ""),
     ]
     for role, setting, name, url in used:
         # Another server's models are its own, whatever their names.
@@ -403,6 +421,20 @@ def _openai(config: Config, origins: Mapping[str, str], today: datetime.date) ->
             model = models.resolve(role, name, today)
             if warning := models.lifetime_warning(setting, model, today):
                 yield _warn(warning, setting)
+
+
+def _modes(config: Config) -> Iterator[Finding]:
+    mode, _ = resolved_mode(config)
+    for key, table, default, wanted in (
+        ("realtime", config.realtime, Realtime(), "realtime"),
+        ("live", config.live, Live(), "live"),
+    ):
+        if table != default and mode != wanted:
+            yield _warn(f"{key}.* is set but the mode is {mode}: it has no effect", "mode")
+    if mode == "streaming" and "streaming" in config.fallback:
+        yield _warn("fallback: streaming is the mode already, so it is no fallback", "fallback")
+    if len(set(config.fallback)) < len(config.fallback):
+        yield _error("fallback names an engine twice", "fallback")
 
 
 def _outbound(config: Config) -> Iterator[Finding]:

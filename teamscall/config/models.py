@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-Role = Literal["hear", "think", "speak", "realtime"]
+Role = Literal["hear", "think", "speak", "realtime", "live"]
 
 # Nobody wants to touch a phone bot every month: a model that dies sooner is no default,
 # and a configured one is worth a warning.
@@ -81,6 +81,7 @@ MODELS = (
             ("gpt-realtime-mini-2025-12-15", "gpt-realtime-2.1-mini"),
         )
     ),
+    Model("gpt-live-1", "live"),
 )
 
 
@@ -100,6 +101,12 @@ def resolve(role: Role, configured: str, today: datetime.date) -> Model:
         # A realtime session reads aloud with whichever realtime model is asked for.
         return Model(name, role, _shutdown_of(name), over_realtime=name.startswith("gpt-realtime"))
     return Model(name, role)
+
+
+def best_with_own_detection(today: datetime.date) -> Model:
+    """The best recogniser that may hear where the service detects speech by itself."""
+    fit = [model for model in MODELS if model.role == "hear" and model.server_vad]
+    return next((m for m in fit if m.shutdown is None or m.shutdown > today + NEAR), fit[0])
 
 
 def best_speech_endpoint_model() -> Model:
