@@ -94,7 +94,8 @@ class ServerEvent(msgspec.Struct, frozen=True):
     item: msgspec.Raw = _NOTHING
     usage: msgspec.Raw = _NOTHING
     reason: str | None = None  # of a Live session's end
-    event: msgspec.Raw = _NOTHING  # of what a Live session delegates to
+    delegation: msgspec.Raw = _NOTHING  # of a Live session, as is
+    event: msgspec.Raw = _NOTHING  # of the backend that it delegates to
 
 
 class TokenDetails(msgspec.Struct, frozen=True):
