@@ -24,8 +24,7 @@ from teamscall.engines.base import (
     Say,
     TurnTaking,
 )
-from teamscall.engines.fallback import FallbackEngine, Limits
-from teamscall.engines.fallback.session import Patience
+from teamscall.engines.fallback import FallbackEngine, Limits, Patience
 
 SOON = Limits(patience=Patience(ready=0.05, close=0.05))
 RATE = 16_000

@@ -30,6 +30,7 @@ from teamscall.engines.base import (
     SpeechStopped,
     Transcript,
 )
+from teamscall.engines.fallback import Limits, Patience
 from teamscall.engines.fallback.unheard import (
     BYTES_PER_S,
     JOIN_S,
@@ -140,6 +141,48 @@ class TestFromLocalToLocal:
         run(check)
 
 
+class TestARecogniserThatSaysNothing:
+    LIMITS = Limits(patience=Patience(ready=1.0, final=0.02))
+
+    def test_of_an_utterance_is_left_for_one_that_hears_it_again(self) -> None:
+        async def check() -> None:
+            first, second, third = (ProbeEngine(name, silent) for name in "abc")
+            async with talking(chain(first, second, third, limits=self.LIMITS)) as talk:
+                await talk.first(EngineReady)
+                caller = Caller(talk)
+                caller.utter(1, 10)
+                first.session.tell(Transcript(1, "one", final=True))
+                talk.submit(BeginUtterance(2))  # goes on for longer than that, rightly
+                await asyncio.sleep(0.04)
+                assert not talk.all(EngineSwitched)
+                said = caller.speak(10)
+                talk.submit(CommitUtterance(2))
+                await talk.first(EngineSwitched, 2)
+                assert "no transcript within 0.02 s" in talk.all(EngineSwitched)[0].detail
+                assert second.session.within(2) == third.session.within(2) == said
+                await asyncio.sleep(0.04)  # the last one takes what time it needs
+                third.session.tell(Transcript(2, "two", final=True))
+                assert [e.text for e in talk.all(Transcript)] == ["one", "two"]
+
+        run(check)
+
+    def test_is_left_though_it_tells_of_speech_unless_it_answers_without_words(self) -> None:
+        async def check(*, direct: bool) -> None:
+            ready = EngineReady("engine", direct=direct)
+            first = ProbeEngine("first", silent, turn_taking="engine", ready=ready)
+            second = ProbeEngine("second", silent)
+            async with talking(chain(first, second, limits=self.LIMITS)) as talk:
+                await talk.first(EngineReady)
+                first.session.tell(SpeechStarted(1))
+                Caller(talk).speak(10)
+                first.session.tell(SpeechStopped(1))
+                await asyncio.sleep(0.04)
+                assert bool(talk.all(EngineSwitched)) != direct
+
+        run(lambda: check(direct=False))
+        run(lambda: check(direct=True))
+
+
 class TestFromAVendorsTurnTaking:
     def test_an_answer_that_is_owed_is_asked_for_in_the_words_that_came(self) -> None:
         async def check() -> None:
@@ -173,15 +216,20 @@ class TestFromAVendorsTurnTaking:
                 talk.submit(Respond(1, "", utterance=1))
                 await moved(talk, first)
                 session = second.session
-                assert session.marks == [BeginUtterance(1), CommitUtterance(1)]
-                assert session.within(1) == said
-                assert len(session.heard) == len(said) + VENDOR_PRE_ROLL_S * BYTES_PER_S
-                session.tell(Transcript(1, "what ti", final=False))
-                session.tell(Transcript(1, "what time is it", final=True))
+                assert session.marks == [BeginUtterance(-1), CommitUtterance(-1)]
+                assert session.within(-1) == said
+                # What the call begins by itself has other numbers, whatever they are.
+                also = caller.utter(1, 10)
+                assert session.within(1) == also
+                session.tell(Transcript(1, "please", final=True))
+                assert talk.all(Transcript) == [Transcript(1, "please", final=True)]
+                assert len(session.heard) == len(said + also) + VENDOR_PRE_ROLL_S * BYTES_PER_S
+                session.tell(Transcript(-1, "what ti", final=False))
+                session.tell(Transcript(-1, "what time is it", final=True))
                 assert session.asked == [Respond(1, "what time is it")]
                 assert (await talk.done(1)).status == "completed"
                 # It was asked for already: the call does not ask once more.
-                assert not talk.all(Transcript)
+                assert len(talk.all(Transcript)) == 1
                 # And the engine after that one knows both.
                 assert talk.session._turns.history()[0] == (  # type: ignore[attr-defined]
                     Line("caller", "what time is it"),
@@ -200,8 +248,8 @@ class TestFromAVendorsTurnTaking:
                 talk.submit(Respond(1, "", utterance=1))
                 await moved(talk, first)
                 await moved(talk, second)
-                assert third.session.within(1) == said
-                third.session.tell(Transcript(1, "", final=True))  # nothing intelligible
+                assert third.session.within(-1) == said
+                third.session.tell(Transcript(-1, "", final=True))  # nothing intelligible
                 assert (await talk.done(1)).status == "cancelled"
                 assert not third.session.asked
 
@@ -240,7 +288,7 @@ class TestFromAVendorsTurnTaking:
                 await moved(talk, first)
                 talk.submit(DiscardHeard())
                 assert (await talk.done(1)).status == "cancelled"
-                second.session.tell(Transcript(1, "too late", final=True))
+                second.session.tell(Transcript(-1, "too late", final=True))
                 assert not second.session.asked
                 assert not talk.all(Transcript)
                 assert not talk.emitted_inside_submit
@@ -312,8 +360,8 @@ class TestFromAVendorsTurnTaking:
                 said = Caller(talk).speak(20)
                 first.session.tell(SpeechStopped(1))
                 await moved(talk, first)
-                assert second.session.within(1) == said
-                second.session.tell(Transcript(1, "hello", final=True))
+                assert second.session.within(-1) == said
+                second.session.tell(Transcript(-1, "hello", final=True))
                 assert talk.all(Transcript) == [Transcript(1, "hello", final=True)]
 
         run(check)

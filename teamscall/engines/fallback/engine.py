@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from teamscall.engines.base import CallBrief, Emit, Engine, Phrase, TurnTaking
-from teamscall.engines.fallback.session import FallbackSession, Patience
+from teamscall.engines.fallback.leg import Patience
+from teamscall.engines.fallback.session import FallbackSession
 from teamscall.errors import EngineError, MissingPackageError
 
 log = logging.getLogger("teamscall.engines")

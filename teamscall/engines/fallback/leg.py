@@ -1,7 +1,8 @@
 """One engine's session while it serves a call, or is let go of.
 
-Owns its end: whatever way a session ends, it is said in words that are safe to log, and it
-is closed in bounded time. Refuses to know why the call moves on.
+Owns how long a call waits for it, and its end: whatever way a session ends, it is said in
+words that are safe to log, and it is closed in bounded time. Refuses to know why the call
+moves on.
 """
 
 from __future__ import annotations
@@ -9,10 +10,24 @@ from __future__ import annotations
 import asyncio
 import logging
 
+import msgspec
+
 from teamscall.engines.base import Engine, EngineCommand, EngineSession, TurnTaking
 from teamscall.errors import TeamscallError
 
 log = logging.getLogger("teamscall.engines")
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long a call waits for its engines, in seconds."""
+
+    # For a session to get ready, shared by all that are tried in a row but the last: a call
+    # waits 10 s in all (calls' ENGINE_READY_S), and a vendor that is up needs one or two.
+    ready: float = 6.0
+    # For a transcript, while another engine could hear what was said: a recogniser that
+    # stalls is given the time to notice, to dial again and to be sent it once more.
+    final: float = 6.0
+    close: float = 1.0  # for a session to let go; then it is cancelled
 
 
 class Leg:

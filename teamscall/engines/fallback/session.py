@@ -7,7 +7,9 @@ Rule 1: nothing of a session is emitted after the call has moved on from it.
 Rule 2: an answer of which nothing was audible is asked for again, once per engine; one
 that was partly audible has failed, and the call moves on for the next.
 Rule 3: when no engine is left, a failure passes as it is.
-Rule 4: events leave from a session's own, from ``run`` or from the loop, never from inside
+Rule 4: a vendor that detects speech counts utterances, and so does the call where it does:
+the vendor's have negative numbers here, also for a session that is to hear them again.
+Rule 5: events leave from a session's own, from ``run`` or from the loop, never from inside
 ``submit``; every answer gets exactly one ``AnswerDone`` while the session runs.
 """
 
@@ -52,7 +54,7 @@ from teamscall.engines.base import (
     TruncateAnswer,
     TurnTaking,
 )
-from teamscall.engines.fallback.leg import Leg
+from teamscall.engines.fallback.leg import Leg, Patience
 from teamscall.engines.fallback.turns import MAX_OWED, Asking, Turn, Turns
 from teamscall.engines.fallback.unheard import Unheard
 from teamscall.text import printable
@@ -63,15 +65,6 @@ log = logging.getLogger("teamscall.engines")
 DEAF_AFTER = 2
 MAX_EARLY_FINALS = 16  # transcripts that came before their answer was asked for
 MAX_DETAIL_CHARS = 200
-
-
-class Patience(msgspec.Struct, frozen=True):
-    """How long a call waits for its engines, in seconds."""
-
-    # For a session to get ready, shared by all that are tried in a row but the last: a call
-    # waits 10 s in all (calls' ENGINE_READY_S), and a vendor that is up needs one or two.
-    ready: float = 6.0
-    close: float = 1.0  # for a session to let go; then it is cancelled
 
 
 class FallbackSession:
@@ -199,7 +192,7 @@ class FallbackSession:
 
     def _move_on(self, leg: Leg, stage: Stage, detail: str) -> bool:
         """The engine failed. False if there is no other, and the call must be told."""
-        if self._closing.is_set() or leg is not self._leg:
+        if self._closing.is_set() or self._finished.is_set() or leg is not self._leg:
             return True
         if not leg.failed:
             leg.failed = True
@@ -221,6 +214,15 @@ class FallbackSession:
             elif turn.audible:
                 self._finish(turn, "failed", f"{leg.name} failed in mid-answer")
         return True
+
+    def _expect_words(self, leg: Leg, utterance: int) -> None:
+        """Its final transcript is owed from now on."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._patience.final, self._no_words, leg, utterance)
+
+    def _no_words(self, leg: Leg, utterance: int) -> None:
+        if self._left and utterance in self._unheard:
+            self._move_on(leg, "hear", f"no transcript within {self._patience.final:g} s")
 
     def _died(self, leg: Leg, detail: str) -> None:
         """Its session is over, or as good as that, whatever it said itself."""
@@ -247,6 +249,8 @@ class FallbackSession:
         if leg.turn_taking != "none":
             for command in commands:
                 leg.tell(command)
+                if isinstance(command, CommitUtterance):
+                    self._expect_words(leg, command.utterance)
         again = self._was_ready
         self._was_ready = True
         self._turn_taking = leg.turn_taking
@@ -293,7 +297,7 @@ class FallbackSession:
         self._emit(AnswerDone(turn.number, status, error=error))
 
     def _finish_soon(self, turn: Turn, status: AnswerStatus, error: str = "") -> None:
-        """As rule 4 wants it."""
+        """As rule 5 wants it."""
         asyncio.get_running_loop().call_soon(self._finish, turn, status, error)
 
     # --- the call's side -------------------------------------------------------------------
@@ -315,8 +319,10 @@ class FallbackSession:
                 self._latest = max(self._latest, utterance)
                 self._unheard.commit(utterance)
                 self._pass(leg, command)
+                if leg is not None:
+                    self._expect_words(leg, utterance)
             case IgnoreUtterance(utterance=utterance):
-                self._unheard.settle(utterance)
+                self._unheard.settle(-utterance)
                 if leg is not None and utterance > leg.base:
                     leg.tell(IgnoreUtterance(utterance - leg.base))
             case DiscardHeard():
@@ -393,10 +399,12 @@ class FallbackSession:
                 self._on_transcript(leg, event)
             case SpeechStarted(utterance=own):
                 self._latest = utterance = leg.base + own
-                self._unheard.begin(utterance)
+                self._unheard.begin(-utterance)
                 self._emit(SpeechStarted(utterance))
             case SpeechStopped(utterance=own):
-                self._unheard.commit(leg.base + own)
+                self._unheard.commit(-leg.base - own)
+                if not leg.direct:
+                    self._expect_words(leg, -leg.base - own)
                 self._emit(SpeechStopped(leg.base + own))
             case AnswerText() | AnswerAudio() | AnswerDone():
                 turn = self._turns.get(event.turn)
@@ -416,7 +424,9 @@ class FallbackSession:
                 self._emit(event)
 
     def _on_transcript(self, leg: Leg, event: Transcript) -> None:
-        utterance = leg.base + event.utterance
+        utterance = event.utterance
+        if leg.turn_taking == "engine":
+            utterance = -leg.base - utterance
         turn = self._turns.answering(utterance)
         if event.final:
             self._unheard.settle(utterance)
@@ -429,7 +439,7 @@ class FallbackSession:
                 if len(self._finals) > MAX_EARLY_FINALS:
                     del self._finals[next(iter(self._finals))]
         if turn is None or leg.turn_taking != "local":
-            self._emit(msgspec.structs.replace(event, utterance=utterance))
+            self._emit(msgspec.structs.replace(event, utterance=abs(utterance)))
         elif event.final and not turn.cancelled:  # the call has asked for its answer before
             if turn.asked.strip():
                 self._ask_in_words(leg, turn)

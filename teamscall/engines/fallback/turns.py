@@ -73,9 +73,9 @@ class Turn:
 
     @property
     def utterance(self) -> int:
-        """The utterance that it answers as it was heard, without words; 0: none."""
+        """The vendor's utterance that it answers as it was heard, less than 0; 0: none."""
         if isinstance(self.command, Respond) and not self.command.text:
-            return self.command.utterance
+            return -self.command.utterance
         return 0
 
     @property

@@ -2,7 +2,7 @@
 
 Owns the frames of utterances without their final transcript, each with a moment of what
 came before it, and their bounds. Refuses to know who hears, and time: audio is its own
-clock.
+clock. Any number but 0 names an utterance.
 """
 
 from __future__ import annotations
