@@ -11,7 +11,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "engines"))
 
 from third_party_rig import Absent, Package, Server, installed
-from third_party_servers import AIMOCK, LLAMA, LOCAL_TTS, Aimock, aimock, llama, local_tts
+from third_party_servers import (
+    AIMOCK,
+    LITELLM,
+    LLAMA,
+    LOCAL_TTS,
+    Aimock,
+    aimock,
+    litellm,
+    llama,
+    local_tts,
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,6 +64,18 @@ def _local_tts(
 ) -> Iterator[Server]:
     try:
         with local_tts(_home(LOCAL_TTS, request), tmp_path_factory.mktemp("tts")) as server:
+            yield server
+    except Absent as why:
+        pytest.skip(str(why))
+
+
+@pytest.fixture(scope="module", name="litellm")
+def _litellm(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, aimock: Aimock
+) -> Iterator[Server]:
+    try:
+        folder = tmp_path_factory.mktemp("litellm")
+        with litellm(_home(LITELLM, request), folder, f"{aimock.server.url}/v1") as server:
             yield server
     except Absent as why:
         pytest.skip(str(why))

