@@ -41,8 +41,10 @@ from teamscall.engines.base import (
     Transcript,
     TruncateAnswer,
 )
-from teamscall.engines.fallback import FallbackEngine
+from teamscall.engines.fallback import FallbackEngine, Limits, Patience
+from teamscall.engines.fallback.session import FallbackSession
 from teamscall.engines.fallback.turns import MAX_OWED
+from teamscall.engines.memory import MAX_LINES
 from teamscall.errors import EngineError
 
 Failing = Callable[[ProbeSession], None]
@@ -103,15 +105,38 @@ class TestMovingOn:
 
         run(check)
 
-    def test_several_that_never_get_ready_share_the_callers_patience(self) -> None:
+    def test_several_that_never_get_ready_share_the_callers_patience(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waited: list[float] = []
+        limit = FallbackSession._limit
+
+        def noted(session: FallbackSession, seconds: float) -> float | None:
+            found = limit(session, seconds)
+            waited.append(found or 0.0)
+            return found
+
+        monkeypatch.setattr(FallbackSession, "_limit", noted)
+
         async def check() -> None:
             hung = [ProbeEngine(name, ready=None) for name in ("a", "b", "c")]
-            loop = asyncio.get_running_loop()
             async with talking(chain(*hung, ProbeEngine("last"))) as talk:
-                began = loop.time()
                 await talk.first(EngineReady)
-                # All three together waited as long as one alone would have been given.
-                assert loop.time() - began < 2.5 * SOON.patience.ready
+            # All three together waited as long as one alone would have been given.
+            assert len(waited) == 4
+            assert sum(waited) <= SOON.patience.ready
+
+        run(check)
+
+    def test_each_of_them_gets_its_share(self) -> None:
+        async def check() -> None:
+            hung, slow = ProbeEngine("hung", ready=None), ProbeEngine("slow", ready=None)
+            limits = Limits(patience=Patience(ready=0.4))
+            async with talking(chain(hung, slow, ProbeEngine("last"), limits=limits)) as talk:
+                await talk.first(EngineDegraded)
+                await asyncio.sleep(0.02)
+                slow.session.tell(EngineReady())
+                assert [e.name for e in talk.all(EngineSwitched)] == ["slow"]
 
         run(check)
 
@@ -387,6 +412,21 @@ class TestMemory:
                 # ... so that they can be cut; what is in the history is not cut again.
                 talk.submit(TruncateAnswer(2, 400, "first an"), TruncateAnswer(5, 90, "first"))
                 assert second.session.commands[1:] == [TruncateAnswer(5, 90, "first")]
+
+        run(check)
+
+    def test_is_bounded(self) -> None:
+        async def check() -> None:
+            first, second = ProbeEngine("first"), ProbeEngine("second")
+            async with talking(chain(first, second)) as talk:
+                for turn in range(1, MAX_LINES + 2):
+                    talk.submit(Respond(turn, f"question {turn}"))
+                    await talk.done(turn)
+                first.session.end()
+                await talk.first(EngineSwitched)
+                history = second.session.call.history
+                assert MAX_LINES // 2 < len(history) <= MAX_LINES
+                assert history[-1] == Line("caller", f"question {MAX_LINES + 1}")
 
         run(check)
 

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 from engines_fallback_rig import ProbeEngine, ProbeSession, chain, failing, obliging
-from engines_rig import run, talking
+from engines_rig import Talk, run, talking
 
 from teamscall.engines.base import EngineCommand, EngineReady, EngineSwitched, Say
 from teamscall.engines.fallback import FallbackEngine, Limits
@@ -63,9 +63,11 @@ def test_phrases_are_prepared_in_all_voices_and_said_in_the_first_that_has_them(
 class TestResting:
     LIMITS = Limits(failures=3, within_s=60.0, rest_s=30.0)
 
-    def begin(self, now: list[float]) -> tuple[FallbackEngine, ProbeEngine, ProbeEngine]:
+    def begin(
+        self, now: list[float], limits: Limits = LIMITS
+    ) -> tuple[FallbackEngine, ProbeEngine, ProbeEngine]:
         first, second = ProbeEngine("first", self.dies), ProbeEngine("second", obliging)
-        engine = FallbackEngine([first, second], limits=self.LIMITS, now=lambda: now[0])
+        engine = FallbackEngine([first, second], limits=limits, now=lambda: now[0])
         return engine, first, second
 
     @staticmethod
@@ -110,7 +112,7 @@ class TestResting:
 
     def test_failures_far_apart_are_no_reason(self) -> None:
         now = [1000.0]
-        engine, first, _ = self.begin(now)
+        engine, first, _ = self.begin(now, Limits(failures=3, within_s=60.0, rest_s=300.0))
 
         async def check() -> None:
             for _ in range(6):
@@ -119,6 +121,31 @@ class TestResting:
             assert len(first.sessions) == 6
 
         run(check)
+
+    def test_one_that_fails_while_it_rests_rests_no_longer_for_that(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        now = [1000.0]
+        engine, first, second = self.begin(now)
+
+        async def check() -> None:
+            for _ in range(3):
+                await self.call(engine)
+            now[0] += 29.0
+            second.behave = self.dies
+            talk = Talk(engine)
+            talk.submit(Say(1, "x"))
+            with pytest.raises(EngineError):
+                await talk.session.run()
+            await talk.session.close()
+            assert len(first.sessions) == 4
+            now[0] += 1.0
+            second.behave = obliging
+            await self.call(engine)
+            assert len(first.sessions) == 5
+
+        with caplog.at_level(logging.WARNING, "teamscall.engines"):
+            run(check)
 
     def test_a_call_counts_once_however_often_it_fails_there(
         self, caplog: pytest.LogCaptureFixture

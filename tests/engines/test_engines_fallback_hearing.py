@@ -109,6 +109,22 @@ class TestFromLocalToLocal:
 
         run(check)
 
+    def test_but_not_when_it_became_the_end(self) -> None:
+        async def check() -> None:
+            first, second = ProbeEngine("first", silent), ProbeEngine("second", silent)
+            async with talking(chain(first, second)) as talk:
+                await talk.first(EngineReady)
+                caller = Caller(talk)
+                talk.submit(BeginUtterance(1))
+                caller.speak(3)
+                talk.submit(PeekUtterance(1))
+                caller.speak(3)
+                talk.submit(CommitUtterance(1))
+                await moved(talk, first)
+                assert second.session.marks == [BeginUtterance(1), CommitUtterance(1)]
+
+        run(check)
+
     def test_what_is_said_while_nobody_is_ready_is_kept(self) -> None:
         async def check() -> None:
             first = ProbeEngine("first", silent)
@@ -330,6 +346,24 @@ class TestFromAVendorsTurnTaking:
                 assert second.session.within(2) == said
                 second.session.tell(Transcript(2, "all of it", final=True))
                 assert talk.all(Transcript) == [Transcript(2, "all of it", final=True)]
+
+        run(check)
+
+    def test_and_so_does_what_was_begun_while_nobody_listened(self) -> None:
+        async def check() -> None:
+            first = realtime()
+            second = ProbeEngine("second", silent, ready=None)
+            async with talking(chain(first, second)) as talk:
+                await talk.first(EngineReady)
+                caller = Caller(talk)
+                first.session.end()
+                await settled()
+                said = caller.speak(150)
+                second.session.tell(EngineReady())
+                talk.submit(BeginUtterance(1))
+                said += caller.speak(5)
+                talk.submit(CommitUtterance(1))
+                assert second.session.within(1) == said
 
         run(check)
 

@@ -465,7 +465,6 @@ class FallbackSession:
                 self._release(turn)
                 turn.audible = True
                 turn.spoken += text
-                self._unheard.settle(turn.utterance)
                 self._emit(event)
             case AnswerDone(status="failed", error=error):
                 stage: Stage = "speak" if turn.thought else "think"
