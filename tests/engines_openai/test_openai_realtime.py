@@ -33,6 +33,7 @@ from teamscall.engines.base import (
     CallBrief,
     CommitUtterance,
     DiscardHeard,
+    EngineEvent,
     EngineFailed,
     EngineReady,
     EngineUsage,
@@ -317,7 +318,7 @@ def test_a_session_opened_ahead_of_need_is_taken_by_the_next_call() -> None:
     async def check() -> None:
         with cloud(SETTINGS) as there:
             realtime = engine(there)
-            realtime.warm()
+            await realtime.start()
             realtime.warm()
             await eventually(lambda: bool(received(there, "session.update")))
             async with talking(realtime) as talk:
@@ -334,22 +335,6 @@ def test_a_session_opened_ahead_of_need_is_taken_by_the_next_call() -> None:
     run(check)
 
 
-def test_a_session_that_nobody_takes_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("teamscall.engines.openai.realtime.WARM_S", 0.1)
-
-    async def check() -> None:
-        with cloud(SETTINGS) as there:
-            realtime = engine(there)
-            realtime.warm()
-            await eventually(lambda: len(asyncio.all_tasks()) == 1)
-            # One that was taken by a call that never ran is closed as well.
-            realtime.warm()
-            session = realtime.open(CallBrief("call-1"), lambda event: None)
-            await session.close()
-
-    run(check)
-
-
 def test_our_own_part_of_the_first_sound_is_small() -> None:
     """From the service's first delta to the call, in one process with the service."""
 
@@ -359,10 +344,13 @@ def test_our_own_part_of_the_first_sound_is_small() -> None:
             async with talking(engine(there)) as talk:
                 clock = asyncio.get_running_loop().time
                 emit = talk._emit
-                talk.session._line._emit = lambda e: (  # type: ignore[attr-defined]
-                    times.append(clock()) if isinstance(e, AnswerAudio) else None,
-                    emit(e),
-                )
+
+                def timed(event: EngineEvent) -> None:
+                    if isinstance(event, AnswerAudio):
+                        times.append(clock())
+                    emit(event)
+
+                talk.session._line._emit = timed  # type: ignore[attr-defined]
                 await asked(talk)
                 await talk.done(1)
             visit = there.fake.visits("/realtime", "WS")[-1]

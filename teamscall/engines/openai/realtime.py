@@ -9,28 +9,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from teamscall.config.models import Model
 from teamscall.engines.base import CallBrief, Emit, EngineSession, Phrase, TurnTaking
+from teamscall.engines.home import Home
 from teamscall.engines.openai import messages
+from teamscall.engines.openai.dialling import Dialler
 from teamscall.engines.openai.endpoint import Endpoint
 from teamscall.engines.openai.messages import Detection, ServerEvent
 from teamscall.engines.openai.realtime_line import Link, OpenSocket
 from teamscall.engines.openai.realtime_waits import Waits
 from teamscall.engines.openai.socket import Purpose, Socket
+from teamscall.engines.openai.warm import WarmSessions
 from teamscall.engines.parts import Mouth
 from teamscall.engines.phrases import Phrases
 from teamscall.engines.tools import NoTools, Tools
 from teamscall.errors import EngineError
 
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
 log = logging.getLogger("teamscall.engines.openai")
 
 PREPARE_S = 8.0  # the port opens after this at the latest, whatever the network does
 PATIENCE_S = 9.0  # as long as a call's start waits for its engine (``calls.settings``)
-WARM_S = 60.0  # a call that rings is answered by then, or never
 
 
 class Talking(msgspec.Struct, frozen=True):
@@ -102,7 +108,12 @@ class RealtimeEngine:
         self._update = messages.session_update(session)
         self._reader: Mouth | None = None  # while phrases are prepared
         self._phrases = Phrases(self._any_mouth)
-        self._warm: _Warm | None = None
+        self._purpose = Purpose("session", "the voice session", model.name, "realtime.model")
+        self._url = endpoint.realtime_url(model.name)
+        self._home = Home()
+        self._ahead = WarmSessions(
+            Dialler(endpoint, self._url, self._update, self._purpose), self._home
+        )
 
     @property
     def name(self) -> str:
@@ -130,22 +141,19 @@ class RealtimeEngine:
                 "there is no OpenAI key",
                 hint=f"Set OPENAI_API_KEY or {self._endpoint.key_setting}.",
             )
+        await self._home.open()
 
     async def stop(self) -> None:
-        warm, self._warm = self._warm, None
-        if warm is not None:
-            await warm.close()
+        await self._home.close()
 
     def open(self, call: CallBrief, emit: Emit) -> EngineSession:
         from teamscall.audio.vad import VoiceActivity
         from teamscall.engines.openai.realtime_session import RealtimeSession
 
         talking = self._talking
-        warm, self._warm = self._warm, None
         return RealtimeSession(
             call,
             emit,
-            link=(warm.take() if warm is not None else None) or self._link(),
             open_link=self._link,
             turn_detection=self._detection,
             model=self._model.name,
@@ -159,9 +167,7 @@ class RealtimeEngine:
         )
 
     def warm(self) -> None:
-        if self._warm is None or not self._warm.good:
-            self._warm = _Warm(self._link())
-        self._warm.keep()
+        self._ahead.ask()
 
     async def prepare(self, texts: Sequence[str]) -> None:
         from teamscall.engines.openai.mouth import Voice
@@ -201,11 +207,14 @@ class RealtimeEngine:
         return self._reader
 
     def _link(self) -> Link:
-        return Link(self._opener(self._update))
+        return Link(self._opener(self._update, self._ahead.take))
 
-    def _opener(self, session_update: str) -> OpenSocket:
-        """What makes a socket, given who is told."""
-        endpoint, model = self._endpoint, self._model.name
+    def _opener(
+        self,
+        session_update: str,
+        take: Callable[[], Awaitable[ClientConnection | None]] | None = None,
+    ) -> OpenSocket:
+        """What makes a socket, given who is told. ``take``: gives one opened ahead."""
 
         def open_socket(
             opened: Callable[[], None],
@@ -213,47 +222,15 @@ class RealtimeEngine:
             lost: Callable[[str], None],
         ) -> Socket:
             return Socket(
-                endpoint,
-                endpoint.realtime_url(model),
+                self._endpoint,
+                self._url,
                 session_update,
-                Purpose("session", "the voice session", model, "realtime.model"),
+                self._purpose,
                 opened=opened,
                 received=received,
                 lost=lost,
                 patience_s=PATIENCE_S,
+                take=take,
             )
 
         return open_socket
-
-
-class _Warm:
-    """A link that is open before there is a call for it, for so long as one may come."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._task = link.warm()
-        self._ends: asyncio.TimerHandle | None = None
-
-    @property
-    def good(self) -> bool:
-        """Whether a call would be better off with it than with one of its own."""
-        return not self._task.done() and not self._link.troubled
-
-    def keep(self) -> None:
-        """A call may come, from now on again."""
-        if self._ends is not None:
-            self._ends.cancel()
-        self._ends = asyncio.get_running_loop().call_later(WARM_S, self._task.cancel)
-
-    def take(self) -> Link | None:
-        if self._ends is not None:
-            self._ends.cancel()
-        if self.good:
-            return self._link
-        self._task.cancel()
-        return None
-
-    async def close(self) -> None:
-        if self._ends is not None:
-            self._ends.cancel()
-        await self._link.close()

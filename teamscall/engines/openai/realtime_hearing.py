@@ -338,7 +338,7 @@ class Hearing:
 
     def _of(self, item: str) -> _Utterance | None:
         """Whose transcript this is. Some models begin before the commit."""
-        if item not in self._items and self._detection is None:
+        if item and item not in self._items and self._detection is None:
             unnamed = [s for s in self._unacknowledged if not s.item]
             if self._open is not None and not self._open.item:
                 unnamed.append(self._open)

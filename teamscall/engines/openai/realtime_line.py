@@ -57,7 +57,7 @@ class Owner(Protocol):
 
 
 class Link:
-    """One socket of a voice session, which may be opened before there is a call for it."""
+    """One socket of a voice session, and by when it must be another."""
 
     def __init__(
         self,
@@ -69,9 +69,7 @@ class Link:
         self._socket = open_socket(self._opened, self._received, self._lost)
         self._now = now
         self._wall = wall
-        self._task: asyncio.Task[None] | None = None
         self.owner: Owner | None = None
-        self.troubled = False  # lost, or never opened, at least once
         self.lead_at = self.last_at = FAR_FUTURE  # by when it should, and must, be renewed
 
     @property
@@ -88,35 +86,13 @@ class Link:
     def restart(self, reason: str) -> None:
         self._socket.restart(reason)
 
-    def warm(self) -> asyncio.Task[None]:
-        """Open it now; whoever runs it later takes over this task, and else it must be
-        cancelled."""
-        loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._socket.run(), name="warm session")
-        # Nobody may ever ask: a failure that matters is met again by the call.
-        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return self._task
-
     async def run(self) -> None:
         """Keep the session up until cancelled.
 
         Raises:
             EngineError: not to be mended.
         """
-        if self._task is None:
-            await self._socket.run()
-            return
-        try:
-            await asyncio.wait({self._task})
-            self._task.result()
-        finally:
-            await self.close()
-
-    async def close(self) -> None:
-        """Let go of what ``warm`` opened, if it is still there. Idempotent."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await self._socket.run()
 
     def _opened(self) -> None:
         self.lead_at = self.last_at = FAR_FUTURE
@@ -134,7 +110,6 @@ class Link:
             self.owner.link_received(self, event)
 
     def _lost(self, reason: str) -> None:
-        self.troubled = True
         if self.owner is not None:
             self.owner.link_lost(self, reason)
 
@@ -143,8 +118,7 @@ class Line:
     """See the module.
 
     Args:
-        link: the first one, perhaps open already.
-        open_link: makes another.
+        open_link: makes a link; ``Line`` runs it.
         opened: a session is there; ``send`` works from inside.
         received: takes its events.
         lost: told why a session that was there is over, which may be ``RENEWED``.
@@ -154,7 +128,6 @@ class Line:
     def __init__(
         self,
         emit: Emit,
-        link: Link,
         open_link: Callable[[], Link],
         *,
         opened: Callable[[], None],
@@ -164,7 +137,7 @@ class Line:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._emit = emit
-        self._link = link
+        self._link = open_link()
         self._next: Link | None = None
         self._open_link = open_link
         self._opened = opened
@@ -243,8 +216,6 @@ class Line:
         link.owner = self
         assert self._group is not None
         self._tasks[link] = self._group.create_task(self._keep(link), name="voice session")
-        if link.ready:
-            self.link_opened(link)
 
     async def _keep(self, link: Link) -> None:
         try:
@@ -255,7 +226,7 @@ class Line:
             self._next = None
             self._renew_not_before = self._now() + RETRY_S
             log.warning("A session could not be renewed", extra={"reason": error.message})
-            self.tell(EngineDegraded("session", "a session could not be renewed yet"))
+            self.post(EngineDegraded("session", "a session could not be renewed yet"))
         finally:
             del self._tasks[link]
 
@@ -275,10 +246,6 @@ class Line:
     def link_lost(self, link: Link, reason: str) -> None:
         if link is self._link and self.sessions:
             self._lost(reason)
-
-    async def close(self) -> None:
-        """Let go of a link that was opened ahead of need and never run."""
-        await self._link.close()
 
     # --- renewal ---------------------------------------------------------------------------
 

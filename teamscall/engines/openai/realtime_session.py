@@ -55,7 +55,7 @@ class RealtimeSession:
     Args:
         call: what may be known about the call; its history is told to the model.
         emit: takes the events.
-        link: the first link, perhaps open already; ``open_link`` makes others.
+        open_link: makes a link to the service.
         turn_detection: of the service's session; None: the call takes the turns.
         model, transcriber: the models' names, for what is counted.
         speed: of the voice.
@@ -72,7 +72,6 @@ class RealtimeSession:
         call: CallBrief,
         emit: Emit,
         *,
-        link: Link,
         open_link: Callable[[], Link],
         turn_detection: object,
         model: str,
@@ -90,7 +89,6 @@ class RealtimeSession:
         self._local = turn_detection is None
         self._line = Line(
             emit,
-            link,
             open_link,
             opened=self._opened,
             received=self._received,
@@ -172,7 +170,6 @@ class RealtimeSession:
     async def close(self) -> None:
         self._closing.set()
         await self._finished.wait()
-        await self._line.close()
 
     def _send(self, many: list[str]) -> None:
         for message in many:
