@@ -158,7 +158,7 @@ class Turns:
         """Forget the oldest turns that are over, as a ``Memory`` forgets lines."""
         over = self._over()
         chars = sum(len(turn.asked) + len(turn.said) for turn in over)
-        while len(over) > 1 and (len(over) > MAX_LINES // 2 or chars > MAX_CHARS):
+        while len(over) > 1 and (len(over) >= MAX_LINES // 2 or chars > MAX_CHARS):
             oldest = over.pop(0)
             chars -= len(oldest.asked) + len(oldest.said)
             del self._turns[oldest.number]
