@@ -1,0 +1,662 @@
+"""Live mode over real sockets, against the stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import pytest
+
+from teamscall.config import Secret
+from teamscall.engines.base import (
+    AnswerAudio,
+    AnswerBegan,
+    AnswerDone,
+    AnswerText,
+    CallBrief,
+    CancelAnswer,
+    DiscardHeard,
+    EngineDegraded,
+    EngineEvent,
+    EngineFailed,
+    EngineReady,
+    EngineSession,
+    EngineUsage,
+    Hear,
+    Line,
+    PressDigit,
+    Respond,
+    Say,
+    Transcript,
+    TruncateAnswer,
+)
+from teamscall.engines.openai import live_session
+from teamscall.engines.openai.endpoint import Endpoint
+from teamscall.engines.openai.live import LiveEngine, Manner
+from teamscall.engines.openai.live_delegating import MAX_ROUNDS
+from teamscall.engines.openai.live_messages import MAX_HISTORY_BYTES, MAX_HISTORY_LINES, RATE
+from teamscall.engines.parts import Speech
+from teamscall.engines.tools import ToolResult, ToolSpec
+from teamscall.errors import EngineError
+from teamscall.testing import (
+    Answer,
+    Drop,
+    FakeOpenAI,
+    Refuse,
+    Script,
+    Settings,
+    Visit,
+    tone_speech,
+)
+
+T = TypeVar("T", bound=EngineEvent)
+
+DEADLINE_S = 20
+MS = RATE * 2 // 1000
+SAID = "You said one two three."
+SCRIPT = Script(hears=("one two three",), otherwise="You said {heard}.")
+ANSWER_BYTES = 5 * 280 * MS
+SPOKEN = tone_speech("a b c", word_ms=220, pause_ms=60, rate=RATE) + bytes(600 * MS)
+MANNER = Manner("gpt-live-1", "cedar", "Be brief.", "gpt-6-luna")
+
+
+class Caller:
+    """A call's side of a session: gives turns to answers, and keeps what it is told."""
+
+    def __init__(self, *, gives: bool = True) -> None:
+        self.events: list[EngineEvent] = []
+        self.session: EngineSession | None = None
+        self.gives = gives
+        self.turn = 0
+        self._news = asyncio.Event()
+
+    def emit(self, event: EngineEvent) -> None:
+        self.events.append(event)
+        self._news.set()
+        if isinstance(event, AnswerBegan) and self.gives:
+            self.turn += 1
+            self.does(Respond(self.turn, ""))
+
+    def does(self, command: Any) -> None:
+        assert self.session is not None
+        self.session.submit(command)
+
+    def speak(self, pcm: bytes = SPOKEN) -> None:
+        for at in range(0, len(pcm), 640):
+            self.does(Hear(pcm[at : at + 640]))
+
+    def all(self, kind: type[T]) -> list[T]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def sees(self, kind: type[T], count: int = 1) -> T:
+        """The ``count``-th event of this kind, once it is there."""
+        await self.until(lambda: len(self.all(kind)) >= count)
+        return self.all(kind)[count - 1]
+
+    async def until(self, found: Callable[[], Any]) -> Any:
+        while not (result := found()):
+            self._news.clear()
+            await self._news.wait()
+        return result
+
+    def pcm(self, turn: int) -> bytes:
+        return b"".join(event.pcm for event in self.all(AnswerAudio) if event.turn == turn)
+
+    def text(self, turn: int) -> str:
+        return "".join(event.delta for event in self.all(AnswerText) if event.turn == turn)
+
+
+def engine_of(fake: FakeOpenAI, *, key: str = "", manner: Manner = MANNER, **more: Any) -> Any:
+    endpoint = Endpoint(fake.base_url, Secret(key or fake.api_key))
+    return LiveEngine(endpoint, manner, **more)
+
+
+@contextlib.asynccontextmanager
+async def call(
+    engine: LiveEngine, *, gives: bool = True, history: tuple[Line, ...] = ()
+) -> AsyncIterator[Caller]:
+    """A call that is up; the session must not fail."""
+    caller = Caller(gives=gives)
+    session = caller.session = engine.open(CallBrief("c1", history=history), caller.emit)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(session.run())
+        ready = await caller.sees(EngineReady)
+        assert (ready.turn_taking, ready.direct) == ("engine", True)
+        yield caller
+        await session.close()
+        await running
+
+
+def run(test: Callable[[FakeOpenAI], Awaitable[None]], settings: Settings | None = None) -> None:
+    async def work() -> None:
+        async with (
+            asyncio.timeout(DEADLINE_S),
+            FakeOpenAI(settings or Settings(script=SCRIPT)) as fake,
+        ):
+            await test(fake)
+
+    asyncio.run(work())
+
+
+def contents(visit: Visit, kind: str) -> list[str]:
+    return [body["content"] for body in visit.received(f"session.{kind}.append")]
+
+
+async def arrives(fake: FakeOpenAI, found: Callable[[], Any]) -> Any:
+    """What the stand-in has received, once it is there."""
+    while True:  # the other end of a socket: nothing to wait on
+        if result := found():
+            return result
+        await asyncio.sleep(0.01)
+
+
+def test_a_conversation_without_resampling() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        async with call(engine_of(fake)) as caller:
+            caller.speak()
+            done = await caller.sees(AnswerDone)
+            assert (done.turn, done.status) == (1, "completed")
+            assert caller.text(1) == SAID
+            assert len(caller.pcm(1)) == ANSWER_BYTES
+            assert {event.rate for event in caller.all(AnswerAudio)} == {16_000}
+            assert caller.all(Transcript) == [Transcript(1, "one two three", final=True)]
+            kinds = [type(event) for event in caller.events]
+            assert kinds.index(Transcript) < kinds.index(AnswerBegan) < kinds.index(AnswerText)
+            used = await caller.sees(EngineUsage)
+            assert (used.stage, used.model) == ("session", "gpt-live-1")
+            assert used.audio_in_s == pytest.approx(len(SPOKEN) / MS / 1000, abs=0.1)
+            caller.speak()
+            await caller.sees(AnswerDone, 2)
+            assert caller.text(2) == SAID
+            told = sum(event.audio_in_s for event in caller.all(EngineUsage))
+            assert told == pytest.approx(2 * len(SPOKEN) / MS / 1000, abs=0.1)
+        (visit,) = fake.visits("/live/sessions")
+        assert visit.audio_bytes == pytest.approx(2 * len(SPOKEN), rel=0.01)
+        assert visit.query == {}
+        (start,) = visit.received("session.start")
+        assert start["session"] == {
+            "model": "gpt-live-1",
+            "instructions": "Be brief.",
+            "audio": {
+                "format": {"type": "audio/pcm", "rate": 16_000},
+                "output": {"voice": "cedar"},
+            },
+        }
+
+    run(test)
+
+
+def test_words_go_with_the_sound_that_says_them() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        async with call(engine_of(fake)) as caller:
+            caller.speak()
+            await caller.sees(AnswerDone)
+            audio = caller.all(AnswerAudio)
+            assert "".join(event.text for event in audio) == SAID
+            assert len([event for event in audio if event.text]) == 5
+
+    run(test)
+
+
+def test_a_service_whose_output_never_pauses() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        async with call(engine_of(fake)) as caller:
+            caller.speak()
+            await caller.sees(AnswerDone)
+            assert caller.text(1) == SAID
+            caller.speak()
+            await caller.sees(AnswerDone, 2)
+            assert len(caller.all(AnswerBegan)) == 2
+
+    run(test, Settings(script=SCRIPT, live_silence=True))
+
+
+def test_a_cancelled_answer_is_heard_no_more_and_the_model_is_told() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        async with call(engine_of(fake)) as caller:
+            caller.speak()
+            await caller.sees(AnswerAudio, 2)
+            caller.does(CancelAnswer(1))
+            seen = len(caller.events)
+            caller.does(TruncateAnswer(1, 300, "You said"))
+            done = await caller.sees(AnswerDone)
+            assert (done.turn, done.status) == (1, "cancelled")
+            visit = fake.visits("/live/sessions")[0]
+            await arrives(fake, lambda: any(e.type == "session.usage.updated" for e in visit.sent))
+            note = await arrives(fake, lambda: contents(visit, "thinking"))
+            assert note[0].endswith("… You said")
+            after = [e for e in caller.events[seen:] if not isinstance(e, EngineUsage)]
+            assert after == [done]
+            await asyncio.sleep(0.7)  # the output pauses
+            caller.speak()
+            await caller.sees(AnswerDone, 2)
+            assert caller.text(2) == SAID
+
+    run(test, Settings(script=SCRIPT, speak_speed=2))
+
+
+def test_an_answer_without_a_turn_is_not_heard() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        async with call(engine_of(fake), gives=False) as caller:
+            caller.speak()
+            await caller.sees(AnswerBegan)
+            caller.does(Respond(4, ""))  # late, but not too late
+            await caller.sees(AnswerDone)
+            assert caller.text(4) == SAID
+            caller.does(Respond(5, ""))
+            assert (await caller.sees(AnswerDone, 2)).turn == 5
+            assert caller.pcm(5) == b""
+
+    run(test)
+
+
+def test_what_shall_be_said_is_asked_of_the_model() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        async with call(engine_of(fake)) as caller:
+            text = "Good morning, this is the desk. " * 20  # more than may be appended at once
+            caller.does(Say(9, text.strip()))
+            done = await caller.sees(AnswerDone)
+            assert (done.turn, done.status) == (9, "completed")
+            assert caller.text(9).split()[:6] == text.split()[:6]
+            assert caller.all(AnswerBegan) == []
+
+    run(test)
+
+
+def test_what_the_model_does_not_say_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("teamscall.engines.openai.live_speech.SAY_S", 0.1)
+
+    async def test(fake: FakeOpenAI) -> None:
+        fake.plan.fail("speak", Refuse())
+        async with call(engine_of(fake)) as caller:
+            caller.does(Say(9, "Hello."))
+            done = await caller.sees(AnswerDone)
+            assert (done.turn, done.status) == (9, "failed")
+
+    run(test)
+
+
+class ToneMouth:
+    async def speak(self, text: str) -> Any:
+        yield Speech(tone_speech(text, word_ms=220, pause_ms=60), 24_000)
+
+
+def test_a_prepared_phrase_is_said_in_its_own_words() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        engine = engine_of(fake, mouth=ToneMouth)
+        await engine.prepare(["Hello there."])
+        async with call(engine) as caller:
+            caller.does(Say(9, "Hello there."))
+            await caller.sees(AnswerDone)
+            assert caller.text(9) == "Hello there."
+            assert len(caller.pcm(9)) == 2 * 280 * 48
+            caller.does(Say(10, "Goodbye.", aloud=False))
+            visit = fake.visits("/live/sessions")[0]
+            told = await arrives(fake, lambda: len(contents(visit, "instructions")) == 2)
+            assert told
+            assert contents(visit, "commentary") == []
+            assert "Goodbye." in contents(visit, "instructions")[1]
+            assert len(caller.all(AnswerDone)) == 1
+
+    run(test)
+
+
+def test_without_a_mouth_nothing_is_prepared() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        engine = engine_of(fake)
+        await engine.prepare(["Hello there."])
+        assert engine.phrase("Hello there.") is None
+
+    run(test)
+
+
+def test_a_key_is_told_to_the_model() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        async with call(engine_of(fake)) as caller:
+            caller.does(PressDigit(3, "5"))
+            assert (await caller.sees(AnswerDone)).turn == 3
+            visit = fake.visits("/live/sessions")[0]
+            (told,) = await arrives(fake, lambda: contents(visit, "instructions"))
+            assert "5" in told
+
+    run(test)
+
+
+# --- sessions that end -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        lambda fake: fake.drop_sockets(1011),
+        lambda fake: fake.drop_sockets(1006),
+        lambda fake: fake.expire_sessions(),
+    ],
+)
+def test_another_session_knows_what_was_said_and_heard(
+    ends: Callable[[FakeOpenAI], Awaitable[int]],
+) -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        async with call(engine_of(fake), history=(Line("bot", "Welcome."),)) as caller:
+            caller.speak()
+            await caller.sees(AnswerDone)
+            caller.does(TruncateAnswer(1, 300, "You said"))
+            await ends(fake)
+            lost = await caller.sees(EngineDegraded)
+            assert lost.stage == "session"
+            caller.speak()
+            await caller.sees(AnswerDone, 2)
+            assert caller.text(2) == SAID
+            assert len(caller.all(EngineReady)) == 1
+        first, second = fake.visits("/live/sessions")
+        assert lines(first) == [("assistant", "Welcome.")]
+        assert lines(second) == [
+            ("assistant", "Welcome."),
+            ("user", "one two three"),
+            ("assistant", "You said"),
+        ]
+
+    run(test)
+
+
+def lines(visit: Visit) -> list[tuple[str, str]]:
+    (start,) = visit.received("session.start")
+    given = start["session"].get("input", [])
+    return [(item["role"], item["content"][0]["text"]) for item in given]
+
+
+def test_a_long_history_is_told_from_its_end() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        history = tuple(Line("caller", f"{n} " + "x" * 90) for n in range(150))
+        async with call(engine_of(fake), history=history):
+            told = lines(fake.visits("/live/sessions")[0])
+        assert told[-1][1] == history[-1].text
+        assert len(told) <= MAX_HISTORY_LINES
+        assert sum(len(text) for _, text in told) <= MAX_HISTORY_BYTES
+
+    run(test)
+
+
+def test_what_is_said_while_there_is_no_session_is_heard_by_the_next() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        async with call(engine_of(fake)) as caller:
+            fake.plan.fail("session", Refuse(status=503, at="connect"))
+            await fake.drop_sockets(1011)
+            session: Any = caller.session
+            await arrives(fake, lambda: not session._line.ready)
+            caller.speak(bytes(40 * MS))
+            caller.does(DiscardHeard())
+            caller.speak()
+            done = await caller.sees(AnswerDone)
+            assert done.status == "completed"
+            assert caller.all(Transcript)[0].text == "one two three"
+        assert fake.visits("/live/sessions")[-1].audio_bytes == pytest.approx(len(SPOKEN), rel=0.01)
+
+    run(test)
+
+
+def test_no_more_is_kept_than_a_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_session, "MAX_GAP_BYTES", 100 * MS)
+
+    async def test(fake: FakeOpenAI) -> None:
+        async with call(engine_of(fake)) as caller:
+            fake.plan.fail("session", Refuse(status=503, at="connect"))
+            await fake.drop_sockets(1011)
+            session: Any = caller.session
+            await arrives(fake, lambda: not session._line.ready)
+            caller.speak(bytes(500 * MS))
+            await caller.sees(EngineDegraded)
+            visit = fake.visits("/live/sessions")[-1]
+            await arrives(fake, lambda: visit.audio_bytes)
+        assert visit.audio_bytes == pytest.approx(100 * MS, rel=0.05)
+
+    run(test)
+
+
+def test_an_answer_that_is_cut_off_has_failed() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        fake.plan.fail("session", Drop(after=0.5))
+        async with call(engine_of(fake)) as caller:
+            caller.speak()
+            done = await caller.sees(AnswerDone)
+            assert (done.turn, done.status) == (1, "failed")
+            assert 0 < len(caller.pcm(1)) < ANSWER_BYTES
+            await caller.sees(EngineDegraded)
+            caller.speak()
+            assert (await caller.sees(AnswerDone, 2)).status == "completed"
+
+    run(test)
+
+
+def test_a_session_is_renewed_in_a_pause_before_it_expires() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        async with call(engine_of(fake)) as caller:
+            caller.speak()
+            await caller.sees(AnswerDone)
+            await arrives(fake, lambda: len(fake.visits("/live/sessions")) == 2)
+            caller.speak()
+            await caller.sees(AnswerDone, 2)
+            assert caller.text(2) == SAID
+            assert caller.all(EngineDegraded) == []
+        first, second = fake.visits("/live/sessions")[:2]
+        assert "session.closed" not in [event.type for event in first.sent]
+        assert lines(second) == [("user", "one two three"), ("assistant", SAID)]
+
+    run(test, Settings(script=SCRIPT, session_s=4))
+
+
+# --- what no other session mends -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "model", "named"),
+    [
+        ("sk-wrong", "gpt-live-1", "the.key"),
+        ("", "gpt-live-9", "live.model"),
+        ("", "gpt-realtime-2.1", "live.model"),
+    ],
+)
+def test_what_is_refused_names_the_setting(key: str, model: str, named: str) -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        endpoint = Endpoint(fake.base_url, Secret(key or fake.api_key), "the.url", "the.key")
+        caller = Caller()
+        session = LiveEngine(endpoint, Manner(model)).open(CallBrief("c1"), caller.emit)
+        with pytest.raises(EngineError) as failed:
+            await session.run()
+        assert named in failed.value.message
+        (told,) = caller.all(EngineFailed)
+        assert told.fatal
+        assert fake.api_key not in told.detail
+        assert len(fake.visits("/live/sessions")) == 1
+
+    run(test)
+
+
+def test_a_wrong_address_names_the_setting() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        endpoint = Endpoint(f"{fake.azure_endpoint}/v9", Secret(fake.api_key), "the.url")
+        session = LiveEngine(endpoint, MANNER).open(CallBrief("c1"), Caller().emit)
+        with pytest.raises(EngineError, match=re.escape("the.url")):
+            await session.run()
+
+    run(test)
+
+
+def test_a_session_that_is_ended_for_its_content_is_not_begun_again() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        fake.plan.fail("session", Drop(after=0.5, code=1000, reason="content"))
+        caller = Caller()
+        session = caller.session = engine_of(fake).open(CallBrief("c1"), caller.emit)
+
+        async def talks() -> None:
+            await caller.sees(EngineReady)
+            caller.speak()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(talks())
+            with pytest.raises(EngineError, match="content"):
+                await session.run()
+        assert len(fake.visits("/live/sessions")) == 1
+
+    run(test)
+
+
+def test_sessions_that_do_not_hold_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("teamscall.engines.openai.live_line.DELAYS_S", (0.0, 0.0, 0.0))
+
+    async def test(fake: FakeOpenAI) -> None:
+        async def drops() -> None:
+            while True:
+                await fake.drop_sockets(1011)
+                await asyncio.sleep(0.01)
+
+        caller = Caller()
+        session = engine_of(fake).open(CallBrief("c1"), caller.emit)
+        async with asyncio.TaskGroup() as group:
+            dropping = group.create_task(drops())
+            with pytest.raises(EngineError, match="does not hold"):
+                await session.run()
+            dropping.cancel()
+
+    run(test)
+
+
+def test_no_key_is_noticed_at_the_start() -> None:
+    async def work() -> None:
+        with pytest.raises(EngineError, match="no OpenAI key"):
+            await LiveEngine(Endpoint(), MANNER).start()
+
+    asyncio.run(work())
+
+
+# --- tools ---------------------------------------------------------------------------------
+
+
+class Weather:
+    """One tool."""
+
+    specs = (ToolSpec("weather", "How the weather is.", {"type": "object"}),)
+
+    def __init__(self, *, end_call: bool = False) -> None:
+        self.used: list[str] = []
+        self.end_call = end_call
+
+    async def use(self, call: CallBrief, name: str, arguments: str) -> ToolResult:
+        self.used.append(arguments)
+        return ToolResult("rough", self.end_call)
+
+
+ASK = Script(
+    hears=("How is the weather?",),
+    answer=(Answer(to="weather", tool="weather", arguments='{"at":"sea"}', say="It is {result}."),),
+)
+
+
+@pytest.mark.parametrize("end_call", [False, True])
+def test_the_backend_uses_our_tools(end_call: bool) -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        weather = Weather(end_call=end_call)
+        async with call(engine_of(fake, tools=weather)) as caller:
+            caller.speak()
+            done = await caller.sees(AnswerDone)
+            assert weather.used == ['{"at":"sea"}']
+            assert caller.text(1) == "It is rough."
+            assert done.end_call == end_call
+            thought = [event for event in caller.all(EngineUsage) if event.stage == "think"]
+            assert len(thought) == 2
+            assert all(event.model == "gpt-6-luna" for event in thought)
+            assert all(event.output_tokens > 0 for event in thought)
+        (start,) = fake.visits("/live/sessions")[0].received("session.start")
+        backend = start["session"]["delegation"]["responses"]
+        assert backend["model"] == "gpt-6-luna"
+        assert [tool["name"] for tool in backend["tools"]] == ["weather"]
+
+    run(test, Settings(script=ASK))
+
+
+def test_without_tools_the_model_is_told_that_nobody_helps() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        async with call(engine_of(fake)) as caller:
+            caller.speak()
+            visit = fake.visits("/live/sessions")[0]
+            (told,) = await arrives(fake, lambda: visit.received("session.instructions.append"))
+            assert told["delegation_id"].startswith("deleg_")
+
+    run(test, Settings(script=ASK))
+
+
+def test_a_model_that_only_uses_tools_is_stopped() -> None:
+    class Endless(Weather):
+        """Has the stand-in's script ask for it again and again."""
+
+    async def test(fake: FakeOpenAI) -> None:
+        from teamscall.engines.openai.live_delegating import Delegate
+        from teamscall.engines.openai.messages import read
+
+        sent: list[str] = []
+        posted: list[EngineEvent] = []
+        async with asyncio.TaskGroup() as group:
+            delegate = Delegate(
+                CallBrief("c1"),
+                lambda message: not sent.append(message),  # type: ignore[func-returns-value]
+                posted.append,
+                lambda work, name: group.create_task(work, name=name),
+                "gpt-6-luna",
+                Endless(),
+            )
+            for number in range(MAX_ROUNDS + 2):
+                item = f'{{"type":"function_call","call_id":"c{number}","name":"weather"}}'
+                for inner in (
+                    f'{{"type":"response.output_item.done","item":{item}}}',
+                    '{"type":"response.completed","response":{"id":"r"}}',
+                ):
+                    event = read(f'{{"type":"response.event","event":{inner}}}')
+                    assert event is not None
+                    delegate.received(event)
+                await asyncio.sleep(0.01)
+        assert sum("response.create" in message for message in sent) == MAX_ROUNDS
+        assert any(isinstance(event, EngineDegraded) for event in posted)
+
+    run(test)
+
+
+def test_tools_need_a_model_that_uses_them() -> None:
+    with pytest.raises(ValueError, match="model"):
+        LiveEngine(Endpoint(), Manner("gpt-live-1"), tools=Weather())
+
+
+# --- ahead of a call -------------------------------------------------------------------------
+
+
+def test_a_session_opened_ahead_is_taken_by_the_next_call_without_a_history() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        engine = engine_of(fake)
+        await engine.start()
+        engine.warm()
+        await arrives(
+            fake,
+            lambda: [v for v in fake.visits("/live/sessions") if v.received("session.start")],
+        )
+        async with call(engine, history=(Line("bot", "Welcome."),)):
+            assert len(fake.visits("/live/sessions")) == 2
+        async with call(engine) as caller:
+            assert len(fake.visits("/live/sessions")) == 2
+            caller.speak()
+            await caller.sees(AnswerDone)
+            assert caller.text(1) == SAID
+        await engine.stop()
+
+    run(test)
+
+
+def test_it_says_what_it_is() -> None:
+    assert LiveEngine(Endpoint(), MANNER).describe() == (
+        "openai: live with gpt-live-1 (cedar), experimental"
+    )
+    shown = LiveEngine(Endpoint("http://box:1/v1"), MANNER, tools=Weather()).describe()
+    assert shown == (
+        "openai at box: live with gpt-live-1 (cedar), experimental; tools by gpt-6-luna"
+    )
