@@ -15,6 +15,7 @@ import msgspec
 import webrtcvad
 
 from teamscall.audio.level import rms_dbfs
+from teamscall.audio.pauses import WENT_ON_MS, Pauses
 from teamscall.wire.events import FRAME_BYTES, FRAME_MS, SAMPLE_RATE
 
 # --- one frame ------------------------------------------------------------------------
@@ -118,6 +119,8 @@ START_VOICED_MS = 100
 START_WINDOW_MS = 200
 # The pause that ends a turn (``streaming.silence_duration_ms``).
 SILENCE_MS = 800
+# What an adaptive one grows to at most: longer, and the caller wonders whether we are there.
+LONGEST_MS = 1600
 # Within a pause, one voiced frame alone is the detector's error (1.2 % of frames): the
 # pause goes on. Two in a row are speech.
 RESUME_VOICED_MS = 40
@@ -147,6 +150,9 @@ class Endpointer:
         start_window_ms: see above.
         silence_ms: speech stops after this long without voice.
         hangover_ms: see ``HANGOVER_MS``.
+        adaptive: ``silence_ms`` is only the begin: this caller's own pauses lengthen it up
+            to ``longest_ms`` and, if ``shortest_ms`` is given, shorten it down to that.
+            See ``Pauses``.
 
     All are rounded up to whole frames.
     """
@@ -158,9 +164,17 @@ class Endpointer:
         start_window_ms: int = START_WINDOW_MS,
         silence_ms: int = SILENCE_MS,
         hangover_ms: int = HANGOVER_MS,
+        adaptive: bool = False,
+        shortest_ms: int = 0,
+        longest_ms: int = LONGEST_MS,
     ) -> None:
         self._start = _frames(start_voiced_ms)
         self._silence = _frames(silence_ms)
+        self._pauses: Pauses | None = None
+        if adaptive:
+            self._pauses = Pauses(silence_ms, shortest_ms=shortest_ms, longest_ms=longest_ms)
+        self._stopped = -math.inf  # when the last speech was said to have stopped, frames
+        self._stopped_voice = 0  # and when its voice had ended
         self._hangover = _frames(hangover_ms)
         self._window: deque[bool] = deque(maxlen=max(self._start, _frames(start_window_ms)))
         self._now = 0  # frames pushed
@@ -175,6 +189,7 @@ class Endpointer:
         self._unvoiced = 0  # frames in a row
         self._total = 0  # voiced frames of this speech
         self._last_voiced = self._now
+        self._stopped = -math.inf
 
     def push(self, voiced: bool) -> SpeechStarted | SpeechStopped | None:
         """Take one 20 ms frame's decision; say what it brought about."""
@@ -200,7 +215,17 @@ class Endpointer:
         return self._stretch * FRAME_MS
 
     @property
-    def silence_ms(self) -> int:
+    def uttered_ms(self) -> int:
+        """Voice in the speech that goes on; 0 outside of speech."""
+        return self._total * FRAME_MS
+
+    @property
+    def needed_ms(self) -> int:
+        """The pause that ends the speech, as of now."""
+        return self._silence * FRAME_MS
+
+    @property
+    def paused_ms(self) -> int:
         """Time since the caller's last word; 0 outside of speech."""
         return (self._now - self._last_voiced) * FRAME_MS if self.speaking else 0
 
@@ -221,18 +246,30 @@ class Endpointer:
         self.speaking = True
         self._total = voiced
         self._last_voiced = self._now
+        if self._pauses and (first - self._stopped) * FRAME_MS <= WENT_ON_MS:
+            self._pauses.false_stop((first - self._stopped_voice) * FRAME_MS)
+            self._silence = _frames(self._pauses.needed_ms)
         return SpeechStarted(onset_ms=first * FRAME_MS)
 
     def _look_for_stop(self, voiced: bool) -> SpeechStopped | None:
         self._total += voiced
         if self._run * FRAME_MS >= RESUME_VOICED_MS:
+            paused = self._now - self._run - self._last_voiced
+            if self._pauses and paused > 0:
+                self._pauses.went_on(paused * FRAME_MS)
+                self._silence = _frames(self._pauses.needed_ms)
             self._last_voiced = self._now
         if voiced or self._now - self._last_voiced < self._silence:
             return None  # a voiced frame may be the first of two
         stopped = SpeechStopped(
             last_voiced_ms=self._last_voiced * FRAME_MS, voiced_ms=self._total * FRAME_MS
         )
+        last_voiced = self._last_voiced
         self.reset()
+        if self._pauses:
+            self._pauses.ended()
+            self._silence = _frames(self._pauses.needed_ms)
+            self._stopped, self._stopped_voice = self._now, last_voiced
         return stopped
 
 

@@ -42,8 +42,8 @@ def babble(seconds: float, dbfs: float = -20.0) -> Samples:
     return np.asarray(voice / voice.std() * 10 ** (dbfs / 20))
 
 
-def run(decisions: list[bool], **numbers: int) -> list[Event]:
-    endpointer = Endpointer(**numbers)
+def run(decisions: list[bool], silence_ms: int = 800) -> list[Event]:
+    endpointer = Endpointer(silence_ms=silence_ms)
     return [event for event in map(endpointer.push, decisions) if event]
 
 
@@ -186,11 +186,114 @@ class TestEndpointer:
         events = [event for event in map(endpointer.push, ms(100)) if event]
         assert events == [SpeechStarted(onset_ms=400)]
 
-    def test_silence_ms_tells_how_long_the_caller_has_paused(self) -> None:
+    def test_paused_ms_tells_how_long_the_caller_has_paused(self) -> None:
         endpointer = Endpointer()
         for voiced in ms(400) + ms(300, False):
             endpointer.push(voiced)
-        assert endpointer.silence_ms == 300
+        assert endpointer.paused_ms == 300
+        assert endpointer.uttered_ms == 400
+
+    def test_between_utterances_nothing_is_paused_or_uttered(self) -> None:
+        endpointer = Endpointer(silence_ms=200)
+        for voiced in ms(400) + ms(300, False) + ms(40):
+            endpointer.push(voiced)
+        assert (endpointer.paused_ms, endpointer.uttered_ms) == (0, 0)
+
+
+def utterance(*pauses: int, end: int) -> list[bool]:
+    """400 ms of voice around each pause, then silence."""
+    return (
+        [frame for pause in pauses for frame in ms(400) + ms(pause, False)]
+        + ms(400)
+        + ms(end, False)
+    )
+
+
+def needed_after(decisions: list[bool], *, shortest: int = 0, longest: int = 1600) -> int:
+    endpointer = Endpointer(silence_ms=800, adaptive=True, shortest_ms=shortest, longest_ms=longest)
+    for voiced in decisions:
+        endpointer.push(voiced)
+    return endpointer.needed_ms
+
+
+class TestAdaptiveEndpointer:
+    @pytest.mark.parametrize(
+        ("decisions", "needed"),
+        [
+            ([], 800),
+            (utterance(end=2000), 800),
+            (utterance(300, 500, 640, end=2000), 800),  # comfortably shorter: nothing learnt
+            (utterance(700, end=0), 860),  # p90 700 and 150, in whole frames
+            (utterance(300, 760, end=0), 920),
+            (utterance(1200, end=0), 1360),  # cut off: went on 400 ms after the stop
+            (utterance(1480, end=0), 1600),  # as long as allowed
+            (utterance(1520, end=0), 800),  # 720 ms after the stop: the next utterance
+        ],
+    )
+    def test_what_one_caller_teaches(self, decisions: list[bool], needed: int) -> None:
+        assert needed_after(decisions) == needed
+
+    def test_a_caller_cut_off_once_is_not_cut_off_by_the_same_pause_again(self) -> None:
+        decisions = utterance(1000, end=3000) + utterance(1000, end=3000)
+        fixed = run(decisions)
+        endpointer = Endpointer(adaptive=True)
+        adapted = [event for event in map(endpointer.push, decisions) if event]
+        assert len(fixed) == 8
+        assert len(adapted) == 6
+
+    def test_the_excess_decays_over_utterances_without_such_pauses(self) -> None:
+        cut_off = utterance(1200, end=3000)
+        needed = [needed_after(cut_off + utterance(end=3000) * n) for n in (0, 1, 2, 4, 16)]
+        assert needed == sorted(needed, reverse=True)
+        assert needed[0] == 1360  # not yet by the one that had it
+        assert needed[3] < 1000
+        assert needed[-1] == 800
+
+    @pytest.mark.parametrize(
+        ("shortest", "pauses", "needed"),
+        [
+            (400, [300] * 7, 800),  # not enough seen
+            (400, [300] * 8, 460),
+            (400, [200] * 12, 400),  # no further than allowed
+            (0, [300] * 12, 800),  # not allowed
+            (900, [300] * 12, 800),  # no shorter than configured
+            (400, [100] * 30, 800),  # closures are no pauses
+            (400, [300] * 6 + [600, 600], 760),
+        ],
+    )
+    def test_it_shrinks_for_a_fluent_caller_where_allowed(
+        self, shortest: int, pauses: list[int], needed: int
+    ) -> None:
+        assert needed_after(utterance(*pauses, end=3000), shortest=shortest) == needed
+
+    def test_after_shrinking_a_false_stop_lengthens_it_again(self) -> None:
+        fluent = utterance(*[300] * 12, end=3000)
+        assert needed_after(fluent, shortest=400) == 460
+        assert needed_after(fluent + utterance(900, end=0), shortest=400) > 900
+
+    def test_what_was_reset_is_no_false_stop(self) -> None:
+        endpointer = Endpointer(adaptive=True)
+        for voiced in ms(400) + ms(820, False):
+            endpointer.push(voiced)
+        endpointer.reset()
+        for voiced in ms(400):
+            endpointer.push(voiced)
+        assert endpointer.needed_ms == 800
+
+
+@given(
+    decisions=st.lists(st.booleans(), max_size=600),
+    shortest=st.integers(0, 1000),
+    longest=st.integers(0, 2000),
+)
+def test_the_adapted_pause_stays_within_its_bounds(
+    decisions: list[bool], shortest: int, longest: int
+) -> None:
+    endpointer = Endpointer(silence_ms=300, adaptive=True, shortest_ms=shortest, longest_ms=longest)
+    for voiced in decisions:
+        endpointer.push(voiced)
+        assert (shortest or 300) <= endpointer.needed_ms + 19 or shortest >= 300
+        assert endpointer.needed_ms <= max(300, longest) + 19
 
 
 @given(decisions=st.lists(st.booleans(), max_size=600), silence=st.integers(20, 1000))
