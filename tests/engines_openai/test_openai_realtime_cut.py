@@ -13,6 +13,7 @@ from openai_realtime_rig import (
     QUICK,
     SAID,
     SETTINGS,
+    WORD_MS,
     asked,
     engine,
     received,
@@ -258,6 +259,27 @@ def test_a_service_that_is_still_answering_is_asked_again() -> None:
                 talk.submit(Respond(2, "Go on."))
                 assert (await talk.done(2)).status == "completed"
             assert "conversation_already_has_active_response" in errors(there)
+
+    run(check)
+
+
+STRAY = (
+    '{"type":"response.create","response":{"conversation":"none","input":[],'
+    '"instructions":"Read this aloud, word for word: This belongs to nobody."}}'
+)
+
+
+def test_a_stray_response_beside_an_answer_is_not_played() -> None:
+    async def check() -> None:
+        with cloud(SLOW) as there:
+            async with talking(engine(there)) as talk:
+                await asked(talk)
+                await talk.first(AnswerAudio)
+                talk.session._line.send(STRAY)  # type: ignore[attr-defined]
+                assert (await talk.done(1)).status == "completed"
+                assert talk.text(1) == ANSWER
+                assert len(talk.pcm(1)) // 48 == len(ANSWER.split()) * WORD_MS
+            assert len(received(there, "response.create")) == 2
 
     run(check)
 

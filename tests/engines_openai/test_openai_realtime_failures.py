@@ -315,8 +315,13 @@ def test_a_session_that_expired_is_opened_again() -> None:
             async with talking(engine(there)) as talk:
                 await asked(talk)
                 await talk.done(1)
+                await words_of(talk, 1)
+                talk.submit(*frames(silence(5_000)))
                 there.does(there.fake.expire_sessions())
                 await talk.first(EngineDegraded)
+                # In what the last session has heard already there was nothing.
+                await eventually(lambda: audio_ms(there.sockets(MODEL)[1]) > 0)
+                assert audio_ms(there.sockets(MODEL)[1]) <= 1_000
                 await asked(talk, 2, 2)
                 assert (await talk.done(2)).status == "completed"
                 assert told(there)[0] == ("user", SAID[0])
