@@ -1,4 +1,4 @@
-"""One answer of a cascade: thought, cut into clauses, spoken in order ahead of need.
+"""One answer of a cascade: thought, made speakable, cut into clauses, spoken in order.
 
 Owns the way of one answer from a question to its audio, the deadlines on each stage's
 progress, and what is remembered of it. Refuses to know which answer comes when
@@ -29,6 +29,7 @@ from teamscall.engines.base import (
 from teamscall.engines.clauses import ClauseCutter, cut, is_speakable
 from teamscall.engines.memory import Memory
 from teamscall.engines.parts import Mind, Mouth, Question, Speech, Thought
+from teamscall.engines.speakable import Speakable
 from teamscall.errors import EngineError
 
 CLAUSES_AHEAD = 8  # thought but not yet spoken; beyond it the mind waits
@@ -156,6 +157,8 @@ class Answering:
         mind, mouth: the parts.
         phrase: looks a text up in the phrase cache.
         speak_model: the voice's name in ``EngineUsage``; "" reports none.
+        speakable: whether text is made speakable before it is spoken.
+        language: what is spoken, ISO 639-1; "" tells by the words of each answer.
         deadlines: see :class:`Deadlines`.
         now, sleep: the clock.
     """
@@ -170,6 +173,8 @@ class Answering:
         mouth: Mouth,
         phrase: Callable[[str], Phrase | None],
         speak_model: str = "",
+        speakable: bool = True,
+        language: str = "",
         deadlines: Deadlines,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -181,6 +186,8 @@ class Answering:
         self._mouth = mouth
         self._phrase = phrase
         self._speak_model = speak_model
+        self._speakable = speakable
+        self._language = language
         self._deadlines = deadlines
         self._now = now
         self._sleep = sleep
@@ -252,6 +259,7 @@ class Answering:
     ) -> None:
         """Put the answer's clauses, then ``_Over``: what was thought is spoken first."""
         cutter = ClauseCutter()
+        said = Speakable(self._language) if self._speakable else _AsItIs()
         length = 0
         end_call = False
         limit = self._deadlines.first_thought
@@ -268,7 +276,7 @@ class Answering:
                         self._emit_of(answer, AnswerText(answer.turn, text))
                     if thought.usage is not None:
                         self._emit_of(answer, thought.usage)
-                    for clause in cutter.push(text):
+                    for clause in cutter.push(said.push(text)):
                         await clauses.put(clause)
                     if length >= MAX_ANSWER_CHARS:
                         self._emit_of(
@@ -279,7 +287,7 @@ class Answering:
         except EngineError as error:
             await clauses.put(_Over(failure=error))
             return
-        for clause in cutter.flush():
+        for clause in [*cutter.push(said.flush()), *cutter.flush()]:
             await clauses.put(clause)
         await clauses.put(_Over(end_call))
 
@@ -304,7 +312,8 @@ class Answering:
             await self._play(answer, phrase, text)
             return
         self._emit_of(answer, AnswerText(answer.turn, text))
-        for clause in cut(text):
+        said = Speakable(self._language) if self._speakable else _AsItIs()
+        for clause in cut(said.push(text) + said.flush()):
             await self._speak(answer, clause)
 
     async def _play(self, answer: Answer, phrase: Phrase, text: str) -> None:
@@ -377,6 +386,16 @@ class Answering:
 
 def _no_progress(seconds: float, stage: str) -> EngineError:
     return EngineError(f"no progress within {seconds:g} s", stage=stage, retryable=True)
+
+
+class _AsItIs:
+    """In the place of ``Speakable`` where text is spoken as it is written."""
+
+    def push(self, delta: str) -> str:
+        return delta
+
+    def flush(self) -> str:
+        return ""
 
 
 class _NothingSpoken(Exception):

@@ -72,6 +72,8 @@ class CascadeSession:
         mouth: may be shared between calls; not closed here.
         phrase: looks a text up in the phrase cache.
         speak_model: the voice's name in ``EngineUsage``; "" reports none for it.
+        speakable: whether text is made speakable before it is spoken.
+        language: what is spoken, ISO 639-1; "" tells by the words of each answer.
         deadlines: see :class:`Deadlines`.
         now, sleep: the clock, for tests and replay.
     """
@@ -86,6 +88,8 @@ class CascadeSession:
         mouth: Mouth,
         phrase: Callable[[str], Phrase | None] = lambda text: None,
         speak_model: str = "",
+        speakable: bool = True,
+        language: str = "",
         deadlines: Deadlines | None = None,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -103,6 +107,8 @@ class CascadeSession:
             mouth=mouth,
             phrase=phrase,
             speak_model=speak_model,
+            speakable=speakable,
+            language=language,
             deadlines=self._deadlines,
             now=now,
             sleep=sleep,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
@@ -144,6 +145,7 @@ class Parts:
         self.thoughts = [Thought(t) if isinstance(t, str) else t for t in thoughts]
         self.ready = ready or EngineReady()
         self.commands: list[EarCommand] = []
+        self.speakable = True
         self.questions: list[Question] = []
         self.spoken: list[str] = []
         self.rate = rate
@@ -163,6 +165,7 @@ class Parts:
             mind=self,
             mouth=self,
             speak_model="voice-1",
+            speakable=self.speakable,
             deadlines=deadlines,
         )
 
@@ -456,5 +459,41 @@ def test_a_confirmed_answer_has_its_deadline_from_then_on(confirms: bool) -> Non
                 talk.submit(ConfirmAnswer(1))
             done = await talk.done(1)
         assert (done.status, done.error) == ("failed", "no progress within 0.05 s")
+
+    run(check)
+
+
+MARKED_UP = "You have **3** [messages](http://a.b). They cost $5."
+SPOKEN = "You have three messages. They cost five dollars."
+
+
+@pytest.mark.parametrize(
+    "command", [Respond(1, "hi"), Say(1, MARKED_UP)], ids=lambda command: type(command).__name__
+)
+def test_the_text_is_the_models_and_the_speech_is_speakable(command: Respond | Say) -> None:
+    async def check() -> None:
+        parts = Parts(*re.findall(r"..?", MARKED_UP))
+        talk = conversation(parts)
+        async with running(talk):
+            talk.submit(command)
+            await talk.done(1)
+            talk.submit(Respond(2, "again"))
+            await talk.done(2)
+        assert talk.text(1) == MARKED_UP
+        assert "".join(parts.spoken).startswith(SPOKEN)
+        assert "".join(event.text for event in talk.audio(1)) == SPOKEN
+        assert parts.questions[-1].history[-1] == Line("bot", SPOKEN)
+
+    run(check)
+
+
+def test_text_may_be_spoken_as_it_is_written() -> None:
+    async def check() -> None:
+        parts = Parts(MARKED_UP)
+        parts.speakable = False
+        talk = conversation(parts)
+        talk.submit(Respond(1, "hi"), Say(2, MARKED_UP))
+        await finishing(talk, 2)
+        assert "".join(parts.spoken) == MARKED_UP * 2
 
     run(check)
