@@ -63,10 +63,12 @@ _SUBTITLE = re.compile(
         )
     )
 )
+# What Whisper says first of all to loud noise, which can pass for seconds of voice.
+_NEVER_ALONE = frozenset({"you"})
 # Made of a breath or a click; said by people too, who need voice for it.
 _SHORT = frozenset(
     {
-        *("you", "bye", "bye bye", "thank you", "thanks", "okay", "ok", "oh", "so", "the", "uh"),
+        *("bye", "bye bye", "thank you", "thanks", "okay", "ok", "oh", "so", "the", "uh"),
         *("hmm", "mm", "yeah", "i", "a", "and", "music", "silence", "applause", "blank audio"),
         *("danke", "vielen dank", "tschüss", "merci", "au revoir", "gracias", "adiós", "grazie"),
         *("ciao", "obrigado", "obrigada", "tchau", "dank u wel", "tack", "takk", "dziękuję"),
@@ -111,7 +113,8 @@ def made_up(text: str, voiced_ms: int) -> bool:
     heard_s = (voiced_ms + MISSED_MS) / 1000
     if len(text.split()) > MAX_WORDS_PER_S * heard_s or len(text) > MAX_CHARS_PER_S * heard_s:
         return True
-    if voiced_ms < SPOKEN_MS and " ".join(words) in _SHORT:
+    phrase = " ".join(words)
+    if phrase in _NEVER_ALONE or (voiced_ms < SPOKEN_MS and phrase in _SHORT):
         return True
     return _loops(words)
 

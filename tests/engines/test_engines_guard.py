@@ -49,7 +49,7 @@ def test_sounds_are_no_words(text: str) -> None:
     assert made_up(text, 20_000)
 
 
-@pytest.mark.parametrize("text", ["you", "Bye.", "Thank you.", "Okay.", "Danke.", "谢谢"])
+@pytest.mark.parametrize("text", ["Bye.", "Thank you.", "Okay.", "Danke.", "谢谢"])
 def test_short_words_need_voice(text: str) -> None:
     assert made_up(text, 120)
     assert not made_up(text, 260)

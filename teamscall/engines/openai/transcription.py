@@ -16,11 +16,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from teamscall.audio.resample import Resampler
-from teamscall.engines.base import Emit, EngineDegraded, EngineReady, EngineUsage
+from teamscall.engines.base import Emit, EngineDegraded, EngineReady
 from teamscall.engines.guard import Guard
 from teamscall.engines.openai import messages
 from teamscall.engines.openai.messages import ServerEvent
 from teamscall.engines.openai.socket import Socket
+from teamscall.engines.openai.usage import usage_event
 from teamscall.engines.parts import EarCommand
 from teamscall.engines.voicing import Voicing
 from teamscall.errors import EngineError
@@ -129,20 +130,8 @@ class TranscriptionEar(ABC):
 
     def _tell_usage(self, event: ServerEvent) -> None:
         """What a completed transcript cost, by the service's own count."""
-        if (used := messages.used(event.usage)) is None:
-            return
-        details = used.input_token_details
-        self._emit(
-            EngineUsage(
-                "hear",
-                self._model,
-                input_tokens=used.input_tokens or 0,
-                cached_tokens=(details.cached_tokens or 0) if details else 0,
-                output_tokens=used.output_tokens or 0,
-                audio_input_tokens=(details.audio_tokens or 0) if details else 0,
-                audio_in_s=used.seconds or 0.0,
-            )
-        )
+        if (used := messages.used(event.usage)) is not None:
+            self._emit(usage_event("hear", self._model, used))
 
     async def _watch(self) -> None:
         while True:
