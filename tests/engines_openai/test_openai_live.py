@@ -304,6 +304,19 @@ def test_a_prepared_phrase_is_said_in_its_own_words() -> None:
     run(test)
 
 
+def test_a_phrase_that_is_cancelled_at_once_is_not_heard() -> None:
+    async def test(fake: FakeOpenAI) -> None:
+        engine = engine_of(fake, mouth=ToneMouth)
+        await engine.prepare(["Hello there."])
+        async with call(engine) as caller:
+            caller.does(Say(9, "Hello there."))
+            caller.does(CancelAnswer(9))
+            await caller.sees(AnswerDone)
+            assert caller.events[1:] == [AnswerDone(9, "cancelled")]
+
+    run(test)
+
+
 def test_without_a_mouth_nothing_is_prepared() -> None:
     async def test(fake: FakeOpenAI) -> None:
         engine = engine_of(fake)
