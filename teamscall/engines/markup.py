@@ -16,6 +16,7 @@ CODE = "\ue000"  # stands for a block of code that was left out
 MAX_LINE = 1_000  # of a table or a fence; beyond it, it is none
 MAX_BRACKETS = 400
 MAX_TARGET = 2_000  # of a link
+MAX_DEPTH = 3  # of brackets in brackets
 _PLAIN = re.compile(r"[^\n\[!*_~`<\\|]+")
 _STOPS = ".!?:;,…。！？；，、"
 _RULE = re.compile(r"([-*_=])(?:[ \t]*\1){2,}[ \t]*")
@@ -281,7 +282,7 @@ class Unmarked:
             depth += (c == opens) - (c == closes)
             if depth == 0:
                 return place
-            if c in ("", "\n"):
+            if c in ("", "\n") or depth > MAX_DEPTH:
                 return None
         return None
 
