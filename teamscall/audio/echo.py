@@ -55,14 +55,16 @@ JUMP = RATE // 4
 
 # The history from which a path just found is learnt.
 LEARN_FRAMES = 50
-LEARN_PASSES = 2
+LEARN_PASSES = 2  # a first guess, and what it explains
 
 # A path is tried when the search's best delay stands out by this many standard deviations
-# after as many frames of voice; unrelated voices reach 11 from the twelfth frame on.
+# after as many frames of voice. Unrelated voices may: a path that explains nothing is not
+# taken.
 TRY_AT = {3: 18.0, 4: 15.0, 6: 12.0, 8: 10.0, 10: 8.0, 12: 7.0, 14: 7.0, 16: 7.0, 18: 7.0}
 TRY_LATER = 12.0  # and every TRY_EVERY frames after those
 TRY_EVERY = 4
-# ... and taken when it explains the voice: this much of its power may be left.
+# ... and taken when it explains the voice: this much of its power may be left. Early, 288
+# taps fit part of it by chance.
 TAKEN_EARLY = 0.05
 TAKEN = 0.15
 
@@ -75,7 +77,7 @@ SUSPECT_FRAMES = 40
 SILENT_FRAMES = 10
 
 # What is left of an echo is its own power times the filter's error, which is learnt within
-# these bounds: the first is what a caller 8 dB below the echo leaves.
+# these bounds: the first is what a caller 10 dB below the echo leaves.
 ERROR_LEAST = 0.1
 ERROR_MOST = 0.4
 ERROR_MARGIN = 2.5
@@ -275,11 +277,15 @@ class CallerVoice:
 
     Args:
         threshold: see ``VoiceActivity``.
+
+    Attributes:
+        echoed: the latest frame was surely nothing but an echo.
     """
 
     def __init__(self, threshold: float = 0.5) -> None:
         self._activity = VoiceActivity(threshold=threshold)
         self.echo = EchoJudge()
+        self.echoed = False
         self._before: deque[bool] = deque([False, False], maxlen=2)
 
     def played(self, frame: bytes, start: float) -> None:
@@ -299,7 +305,8 @@ class CallerVoice:
         voiced = self._activity.is_speech(pcm)
         verdict = self.echo.heard(pcm, now)
         heard = voiced and verdict != "echo"
-        # One frame alone between echoes is the prediction's error, not a syllable.
+        self.echoed = verdict == "echo" and self.echo.delay_ms is not None
+        # Where an echo is subtracted, one frame alone between echoes is the prediction's error, not a syllable.
         known = verdict == "speech" and self.echo.delay_ms is not None
         alone = known and not any(self._before)
         self._before.append(heard)
