@@ -199,7 +199,7 @@ def serving(
     """
     port = _free_port()
     log = folder / "server.log"
-    starting = command(port)
+    starting = [*_dying_with_us(), *command(port)]
     surroundings = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "SYSTEMROOT")}
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -218,11 +218,17 @@ def serving(
             if ended or time.monotonic() > deadline:
                 how = f"ended with {process.returncode}" if ended else f"not up in {limit_s:g} s"
                 last = _last_line(log.read_text(errors="replace"))
-                raise Absent(f"{Path(starting[0]).name} {how}: {last}")
+                raise Absent(f"the server {how}: {last}")
             time.sleep(0.05)
         yield Server(port, log)
     finally:
         _end(process, signal.SIGTERM)
+
+
+def _dying_with_us() -> Sequence[str]:
+    """What a command begins with, so that it does not outlive a test run that is killed."""
+    tool = shutil.which("setpriv")  # of util-linux: elsewhere such a run leaves it behind
+    return [tool, "--pdeathsig", "KILL"] if tool is not None else []
 
 
 def _end(process: subprocess.Popen[bytes], first: signal.Signals) -> None:
