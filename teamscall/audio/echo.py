@@ -306,7 +306,7 @@ class CallerVoice:
         verdict = self.echo.heard(pcm, now)
         heard = voiced and verdict != "echo"
         self.echoed = verdict == "echo" and self.echo.delay_ms is not None
-        # Where an echo is subtracted, one frame alone between echoes is the prediction's error, not a syllable.
+        # Where an echo is subtracted, one frame alone is the prediction's error, no syllable.
         known = verdict == "speech" and self.echo.delay_ms is not None
         alone = known and not any(self._before)
         self._before.append(heard)
