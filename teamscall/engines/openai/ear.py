@@ -154,7 +154,7 @@ class OpenAIEar(TranscriptionEar):
             said.quiet_frames = 0 if speech else said.quiet_frames + 1
             piece.voiced_frames += speech
             if piece.kept_back and piece.voiced_frames >= MORE_FRAMES:
-                self._go_on(said, piece)
+                self._go_on(piece)
             elif piece.kept_back and said.quiet_frames >= PIECE_PAUSE_FRAMES:
                 piece.voiced_frames = 0
         self._send(said, pcm)
@@ -248,9 +248,9 @@ class OpenAIEar(TranscriptionEar):
             self._commit_piece(piece)
             self._new_piece(said)
 
-    def _go_on(self, said: _Utterance, piece: _Piece) -> None:
+    def _go_on(self, piece: _Piece) -> None:
         """The pause was not the end: what was kept back is said."""
-        piece.kept_back = said.peeked = False
+        piece.kept_back = False
         self._unnamed.append(piece)
         if piece.pcm:
             self._socket.send(messages.append(bytes(piece.pcm)))
