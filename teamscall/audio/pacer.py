@@ -316,6 +316,11 @@ class Pacer:
         return self._backlog // BYTES_PER_MS
 
     @property
+    def shelf_ms(self) -> int:
+        """Audio on the shelf."""
+        return len(self._shelf.buffer) // BYTES_PER_MS if self._shelf else 0
+
+    @property
     def underrun_ms(self) -> int:
         return self._underrun_us // 1000
 
