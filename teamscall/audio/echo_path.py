@@ -134,6 +134,18 @@ class DelaySearch:
         spread = np.sqrt(float(np.vdot(size, size)) / len(size))
         return MAX_DELAY - best, float(size[best] / spread) if spread else 0.0
 
+    def outstanding(self, possible: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
+        """How far the likeliest of the possible delays stands out, in standard deviations.
+
+        ``possible[n]``: a delay of n frames, give or take one and a half.
+        """
+        size = np.abs(self._sum)
+        spread = np.sqrt(float(np.vdot(size, size)) / len(size))
+        delays = (MAX_DELAY - np.arange(len(size))) / FRAME
+        nearest = np.abs(delays[:, None] - np.flatnonzero(possible)[None, :]).min(axis=1)
+        within = size[nearest <= 1.5]
+        return float(within.max() / spread) if spread and len(within) else 0.0
+
 
 def _whitened(samples: Samples) -> np.ndarray[Any, np.dtype[np.complex128]]:
     """The spectrum with its magnitude to the power of a quarter: sharp peaks, harmonics tamed."""
