@@ -20,13 +20,14 @@ from collections.abc import Callable
 import msgspec
 
 from teamscall.calls.conversation import Conversation
-from teamscall.calls.events import Command, EndRequested, Finish, Phase, Setup, TimePassed
+from teamscall.calls.events import Command, EndRequested, Fill, Finish, Phase, Setup, TimePassed
 from teamscall.calls.link import Link
 from teamscall.calls.records import CallClosed, CallRecord, Watch
 from teamscall.calls.settings import ENGINE_CANCEL_S, ENGINE_CLOSE_S, CallSettings
 from teamscall.calls.tasks import Tasks
 from teamscall.clock import Clock
 from teamscall.engines import base as engine
+from teamscall.engines.spoken import packaged_phrase
 from teamscall.errors import TeamscallError
 from teamscall.text import printable
 from teamscall.wire import events as wire
@@ -36,9 +37,12 @@ log = logging.getLogger("teamscall.calls")
 _ENGINE_COMMANDS = {
     engine.Hear,
     engine.BeginUtterance,
+    engine.PeekUtterance,
     engine.CommitUtterance,
+    engine.IgnoreUtterance,
     engine.DiscardHeard,
     engine.Respond,
+    engine.ConfirmAnswer,
     engine.PressDigit,
     engine.CancelAnswer,
     engine.TruncateAnswer,
@@ -180,6 +184,8 @@ class Call:
                 self._session.submit(command)  # type: ignore[arg-type]
             elif isinstance(command, engine.Say):
                 self._say(command)
+            elif isinstance(command, Fill):
+                self._play(command.turn, command.text, self._voice.phrase(command.text))
             elif isinstance(command, Finish):
                 self._finish(command)
             else:
@@ -191,14 +197,21 @@ class Call:
 
     def _say(self, command: engine.Say) -> None:
         """From the phrase cache at once, even while the engine is not up; else by the engine."""
-        phrase = self._voice.phrase(command.text)
+        phrase = self._phrase(command.text)
         if phrase is None:
             self._session.submit(command)
             return
-        turn, text = command.turn, command.text
-        self._session.submit(engine.Say(turn, text, aloud=False))
-        self._waiting.append(engine.AnswerText(turn, text))
-        self._waiting.append(engine.AnswerAudio(turn, phrase.pcm, phrase.rate, text))
+        self._session.submit(engine.Say(command.turn, command.text, aloud=False))
+        self._play(command.turn, command.text, phrase)
+
+    def _phrase(self, text: str) -> engine.Phrase | None:
+        """Cached: in the engine's own voice, else, for the default texts, packaged."""
+        return self._voice.phrase(text) or packaged_phrase(text)
+
+    def _play(self, turn: int, text: str, phrase: engine.Phrase | None) -> None:
+        if phrase is not None:
+            self._waiting.append(engine.AnswerText(turn, text))
+            self._waiting.append(engine.AnswerAudio(turn, phrase.pcm, phrase.rate, text))
         self._waiting.append(engine.AnswerDone(turn))
 
     def _observe(self, record: CallRecord) -> None:

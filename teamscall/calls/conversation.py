@@ -18,9 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from teamscall.calls import settings as limits
+from teamscall.calls.deadair import DeadAir
 from teamscall.calls.events import (
     Command,
     EndRequested,
@@ -31,7 +30,7 @@ from teamscall.calls.events import (
     Phase,
     Setup,
 )
-from teamscall.calls.listening import Listening, SpeechBegan, SpeechEnded
+from teamscall.calls.floor import Floor
 from teamscall.calls.orders import Orders
 from teamscall.calls.playout import FAR_FUTURE
 from teamscall.calls.records import (
@@ -39,7 +38,6 @@ from teamscall.calls.records import (
     CallCounters,
     CallOpened,
     GateChanged,
-    Heard,
     ParticipantsSeen,
     Pressed,
 )
@@ -47,14 +45,6 @@ from teamscall.calls.settings import CallSettings
 from teamscall.calls.speaking import Speaking
 from teamscall.engines import base as engine
 from teamscall.wire import events as wire
-
-
-class _Awaited(msgspec.Struct, frozen=True):
-    """An utterance whose final transcript is owed."""
-
-    last_voiced: float
-    endpointed: float
-    deadline: float
 
 
 class Conversation:
@@ -67,17 +57,11 @@ class Conversation:
         self.gate_status = setup.recording
         self._began = now
         self._orders = Orders(setup, now)
-        self._speaking = Speaking(setup, settings, self._orders)
-        self._listening = Listening(
-            local=setup.turn_taking == "local",
-            silence_ms=settings.silence_ms,
-            burst_frames=limits.AUDIO_BURST_FRAMES,
-            rate_fps=limits.AUDIO_RATE_FPS,
-        )
-        self._engine_hears_speech = False  # ``engine`` turn taking
-        self._awaited: dict[int, _Awaited] = {}
-        self._last_utterance = 0
-        self._void_until = 0  # utterances up to this one were discarded
+        self._speaking = Speaking(setup, settings, self._orders, now)
+        self._floor = Floor(setup, settings, self._speaking, self._orders, now)
+        self._speaking.playout.on_sent = self._floor.sent
+        self._speaking.playout.on_flushed = self._floor.flushed
+        self._dead_air = DeadAir(settings.silence, now)
         self._lost_until = FAR_FUTURE
         self._ready_by = now + limits.ENGINE_READY_S
         self._idle_at = now + settings.idle_timeout_s
@@ -85,7 +69,8 @@ class Conversation:
         self._ring_until = FAR_FUTURE
         self._goodbye_by = FAR_FUTURE
         self._ending: EndRequested | None = None
-        self._gated = self._early = self._frames_in = 0
+        self._participants: int | None = None
+        self._gated = self._early = 0
 
     # --- the two faces -----------------------------------------------------------
 
@@ -128,10 +113,9 @@ class Conversation:
             self._ring_until,
             self._goodbye_by,
             self._ready_by,
-            self._listening.lapses_at(),
         )
-        for awaited in self._awaited.values():
-            earliest = min(earliest, awaited.deadline)
+        if self.phase == "live":
+            earliest = min(earliest, self._floor.next_deadline(), self._dead_air.next_deadline())
         return earliest
 
     # --- small facts -----------------------------------------------------------
@@ -142,21 +126,20 @@ class Conversation:
 
     @property
     def counters(self) -> CallCounters:
-        heard, speaking = self._listening, self._speaking
+        floor, speaking = self._floor, self._speaking
         return CallCounters(
-            frames_in=self._frames_in,
+            frames_in=floor.frames_in,
             frames_out=speaking.playout.frames,
-            dropped_in=heard.dropped + self._early + self._orders.dropped,
+            dropped_in=floor.dropped + self._early + self._orders.dropped,
             gated_in=self._gated,
-            silence_in=heard.silence_frames,
+            silence_in=floor.silence_frames,
             underruns=speaking.playout.underruns,
             turns=speaking.count,
-            interruptions=speaking.interruptions,
+            interruptions=speaking.interruption.count,
+            carried_on=speaking.interruption.carried_on,
+            speculated=speaking.speculated,
+            thrown_away=speaking.thrown_away,
         )
-
-    @property
-    def _caller_speaks(self) -> bool:
-        return self._listening.in_speech or self._engine_hears_speech
 
     def _idle_deadline(self) -> float:
         return FAR_FUTURE if self.phase == "ringing" else self._idle_at
@@ -185,65 +168,21 @@ class Conversation:
         if self.phase != "live":
             self._early += 1
             return
-        self._frames_in += 1
-        for frame in self._listening.frames(event.seq, event.pcm, now):
-            self._orders.tell_engine(engine.Hear(frame))
-            if (speech := self._listening.speech(frame, now)) is not None:
-                self._on_speech(speech, now)
-        onset = self._listening.onset
-        if (
-            onset is not None
-            and self.settings.barge_in
-            and self._listening.voiced_ms >= self.settings.barge_in_min_speech_ms
-        ):
-            self._speaking.barge_in(onset, self._listening.detected_at, now)
-
-    def _on_speech(self, speech: SpeechBegan | SpeechEnded, now: float) -> None:
-        if isinstance(speech, SpeechBegan):
-            self._last_utterance = speech.utterance
-            self._orders.tell_engine(engine.BeginUtterance(speech.utterance))
-            self._speaking.hold(now)
-        else:
-            self._orders.tell_engine(engine.CommitUtterance(speech.utterance))
-            self._await_transcript(speech.utterance, speech.last_voiced, now)
+        self._floor.on_audio(event, now)
 
     def _on_engine_speech(
         self, event: engine.SpeechStarted | engine.SpeechStopped, now: float
     ) -> None:
-        """``engine`` turn taking: the vendor's own voice activity."""
-        if not self.gate_open or self.phase != "live" or event.utterance <= self._void_until:
-            return
-        self._last_utterance = max(self._last_utterance, event.utterance)
-        self._engine_hears_speech = isinstance(event, engine.SpeechStarted)
-        if not self._engine_hears_speech:
-            self._await_transcript(event.utterance, now, now)
-            return
-        self._speaking.hold(now)
-        if self.settings.barge_in:
-            self._speaking.barge_in(now, now, now)
-
-    def _await_transcript(self, utterance: int, last_voiced: float, now: float) -> None:
-        deadline = now + limits.TRANSCRIPT_DEADLINE_S
-        self._awaited[utterance] = _Awaited(last_voiced, now, deadline)
+        if self._listens:
+            self._floor.on_engine_speech(event, now)
 
     def _on_transcript(self, event: engine.Transcript, now: float) -> None:
-        if not self.gate_open or self.phase != "live" or event.utterance <= self._void_until:
-            return
-        self._last_utterance = max(self._last_utterance, event.utterance)
-        awaited = self._awaited.pop(event.utterance, None) if event.final else None
-        if awaited is None and event.final:
-            if self.setup.turn_taking == "local":
-                return  # given up on, or said twice
-            awaited = _Awaited(now, now, now)
-        if text := event.text.strip():
-            wall = self._orders.wall(now)
-            self._orders.add(Heard(self.setup.call_id, wall, event.utterance, text, event.final))
-        if awaited is None:
-            return
-        if text:
-            self._speaking.answer(text, awaited.last_voiced, awaited.endpointed, now)
-        if not self._caller_speaks:
-            self._speaking.release(now)
+        if self._listens:
+            self._floor.on_transcript(event, now)
+
+    @property
+    def _listens(self) -> bool:
+        return self.gate_open and self.phase == "live"
 
     # --- the recording gate -----------------------------------------------------------
 
@@ -255,20 +194,12 @@ class Conversation:
             wall = self._orders.wall(now)
             self._orders.add(GateChanged(self.setup.call_id, wall, self.gate_open, event.status))
             if was_open:
-                self._discard_heard(now)
+                self._floor.discard(now)
         if self.phase == "ringing" and event.status == "active":
             self.phase = "live"
             self._ring_until = FAR_FUTURE
             self._limit_at = now + self.settings.max_duration_s
             self._greet(now)
-
-    def _discard_heard(self, now: float) -> None:
-        self._orders.discard_heard()
-        self._listening.reset()
-        self._engine_hears_speech = False
-        self._awaited.clear()
-        self._void_until = self._last_utterance
-        self._speaking.release(now)
 
     # --- what else the far side says -----------------------------------------------------------
 
@@ -279,9 +210,11 @@ class Conversation:
         self._orders.add(Pressed(self.setup.call_id, self._orders.wall(now), event.digit))
         if self.setup.turn_taking != "none":
             self._speaking.press(event.digit, now)
+            self._dead_air.heard(now)
 
     def _on_participants(self, event: wire.ParticipantsChanged, now: float) -> None:
         self._touch(now)
+        self._participants = event.count
         wall = self._orders.wall(now)
         self._orders.add(ParticipantsSeen(self.setup.call_id, wall, event.count))
 
@@ -294,7 +227,8 @@ class Conversation:
     def _on_say(self, event: wire.SayRequested, now: float) -> None:
         self._touch(now)
         if self.phase == "live":
-            self._speaking.interrupt("say", now, now)
+            self._speaking.retract(now)
+            self._speaking.interruption.interrupt("say", now, now)
             self._speaking.say(event.text, "say", now)
 
     def _on_ended(self, event: wire.CallEnded, now: float) -> None:
@@ -305,9 +239,16 @@ class Conversation:
 
     # --- the engine -----------------------------------------------------------
 
-    def _on_ready(self, event: engine.EngineReady, now: float) -> None:
+    def _on_ready(self, event: engine.EngineReady | engine.EngineSwitched, now: float) -> None:
         self._ready_by = FAR_FUTURE
+        self._floor.on_ready(event, now)
         self._orders.engine_is_up()
+        if isinstance(event, engine.EngineSwitched):
+            self._speaking.trouble("session", f"{event.name} took over: {event.detail}", now)
+
+    def _on_answer_began(self, event: engine.AnswerBegan, now: float) -> None:
+        if self._listens:
+            self._speaking.own_accord(now)
 
     def _on_answer_text(self, event: engine.AnswerText, now: float) -> None:
         self._speaking.on_text(event, now)
@@ -317,6 +258,9 @@ class Conversation:
 
     def _on_answer_done(self, event: engine.AnswerDone, now: float) -> None:
         self._speaking.on_done(event, now)
+
+    def _on_usage(self, event: engine.EngineUsage, now: float) -> None:
+        self._speaking.on_usage(event)
 
     def _on_degraded(self, event: engine.EngineDegraded, now: float) -> None:
         self._speaking.trouble(event.stage, event.detail, now)
@@ -354,9 +298,9 @@ class Conversation:
         self._ending = request
         self.phase = "goodbye"
         self._goodbye_by = now + self.settings.goodbyes.deadline_s
-        self._listening.reset()
-        self._awaited.clear()
-        self._speaking.interrupt("operator", now, now)
+        self._floor.stop()
+        self._speaking.retract(now)
+        self._speaking.interruption.interrupt("operator", now, now)
         turn = self._speaking.say(request.goodbye, "goodbye", now, interruptible=False)
         turn.end_call = True
 
@@ -375,6 +319,7 @@ class Conversation:
                 round((now - self._began) * 1000),
                 self.counters,
                 request.detail,
+                self._speaking.spending.totals(),
             )
         )
         self._orders.add(Finish(request.reason, request.by))
@@ -389,14 +334,36 @@ class Conversation:
             request = self._ending or EndRequested("hangup-bot", "bot")
             self._finish(request, request.tell, now)
             return
-        for utterance, awaited in list(self._awaited.items()):
-            if awaited.deadline <= now:
-                detail = "the final transcript did not come in time"
-                self._speaking.trouble("hear", detail, now)
-                self._on_transcript(engine.Transcript(utterance, "", True), now)
-        if (ended := self._listening.lapse(now)) is not None:
-            self._on_speech(ended, now)
+        if self.phase == "live":
+            self._floor.advance(now)
+            self._mind_silence(now)
+        if self._speaking.failing and self._ending is None:
+            self._give_up(now)
         self._check_limits(now)
+
+    def _mind_silence(self, now: float) -> None:
+        """Nobody says anything: ask, and in the end hang up."""
+        speaking, floor = self._speaking, self._floor
+        if (
+            self.setup.turn_taking == "none"
+            or not (self.gate_open and speaking.resting and not floor.waiting)
+            or speaking.playout.lost
+            or (self._participants or 1) > 1  # people talk to each other, or think
+        ):
+            self._dead_air.pause()
+            return
+        due = self._dead_air.advance(floor.last_voice, speaking.rested_at, now)
+        silence = self.settings.silence
+        if due == "reprompt":
+            speaking.say(silence.reprompt, "reprompt", now)
+        elif due == "hangup":
+            self._end(EndRequested("caller-silent", "bridge", silence.goodbye), now)
+
+    def _give_up(self, now: float) -> None:
+        """Answer after answer came to nothing."""
+        detail = "answer after answer failed"
+        apology = self.settings.goodbyes.apology
+        self._end(EndRequested("agent-unavailable", "engine", apology, detail), now)
 
     def _check_limits(self, now: float) -> None:
         """The deadlines of the call itself; at most one acts, and it never acts twice."""
@@ -427,12 +394,15 @@ _REACTIONS: dict[type, Callable[[Conversation, Any, float], None]] = {
     wire.DigitPressed: Conversation._on_digit,
     wire.SayRequested: Conversation._on_say,
     engine.EngineReady: Conversation._on_ready,
+    engine.EngineSwitched: Conversation._on_ready,
     engine.SpeechStarted: Conversation._on_engine_speech,
     engine.SpeechStopped: Conversation._on_engine_speech,
     engine.Transcript: Conversation._on_transcript,
+    engine.AnswerBegan: Conversation._on_answer_began,
     engine.AnswerText: Conversation._on_answer_text,
     engine.AnswerAudio: Conversation._on_answer_audio,
     engine.AnswerDone: Conversation._on_answer_done,
+    engine.EngineUsage: Conversation._on_usage,
     engine.EngineDegraded: Conversation._on_degraded,
     engine.EngineFailed: Conversation._on_failed,
     MessageSeen: Conversation._on_message_seen,

@@ -81,6 +81,8 @@ class CSharpLine:
             return None if asked else _AT_CAPACITY
 
         def decided(decision: Decision) -> None:
+            if decision.authorized:
+                desk.warm()
             if asked:
                 until = desk.clock.now() + desk.config.bridge.auth_grant_ms / 1000
                 granted = Grant(event.caller, until) if decision.authorized else None

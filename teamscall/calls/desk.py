@@ -108,6 +108,10 @@ class Desk:
         for call_id in self.bookings.expire(self.clock.now()):
             log.info("A placed call did not come up", extra={"callId": call_id})
 
+    def warm(self) -> None:
+        """A call is about to come: the engine may open what takes time."""
+        self._voice.warm()
+
     # --- running calls -----------------------------------------------------------
 
     def on_link(self, link: Link) -> list[Call]:

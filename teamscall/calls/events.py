@@ -68,6 +68,14 @@ class MessageSeen(msgspec.Struct, frozen=True):
 # --- out ------------------------------------------------------------------------------
 
 
+class Fill(msgspec.Struct, frozen=True):
+    """Play the cached synthesis of ``text`` as ``turn``, or nothing when there is none. The
+    engine is not told: it is thinking."""
+
+    turn: int
+    text: str
+
+
 class Finish(msgspec.Struct, frozen=True):
     """The call is over: let go of everything. The last command there is."""
 
@@ -75,4 +83,4 @@ class Finish(msgspec.Struct, frozen=True):
     by: EndedBy
 
 
-Command = wire.ToGateway | engine.EngineCommand | CallRecord | Finish
+Command = wire.ToGateway | engine.EngineCommand | CallRecord | Fill | Finish

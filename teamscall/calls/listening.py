@@ -12,8 +12,9 @@ import math
 import msgspec
 
 from teamscall.audio import vad
+from teamscall.audio.echo import CallerVoice
 from teamscall.audio.reorder import Reorder
-from teamscall.calls.settings import LAPSE_S
+from teamscall.calls.settings import LAPSE_S, EndpointSettings
 from teamscall.wire.events import FRAME_BYTES
 
 
@@ -35,18 +36,36 @@ class Listening:
     """See the module.
 
     Args:
-        local: detect speech here; False where the engine does, or where there are no turns.
-        silence_ms: the pause that ends an utterance.
+        detect: look for speech; False where there are no turns.
+        endpoint: the pause that ends an utterance, and how sure voice must be.
+        echo_immunity: what the far side plays and comes back is no voice.
         burst_frames, rate_fps: frames beyond this are dropped (a token bucket).
+
+    Attributes:
+        voiced, echo: of the latest frame; an echo is not voiced.
+        regained: frames before it that turned out to be the caller's.
+        spoke: whether the caller was ever heard.
     """
 
-    def __init__(self, *, local: bool, silence_ms: int, burst_frames: int, rate_fps: float) -> None:
+    def __init__(
+        self,
+        *,
+        detect: bool,
+        endpoint: EndpointSettings,
+        echo_immunity: bool,
+        burst_frames: int,
+        rate_fps: float,
+    ) -> None:
         self._reorder = Reorder()
-        self._activity = vad.VoiceActivity() if local else None
-        self._endpointer = vad.Endpointer(silence_ms=silence_ms)
+        self._detect = detect
+        self._voice = CallerVoice(endpoint.threshold)
+        self._immune = echo_immunity
+        self._endpoint = endpoint
+        self._endpointer = _endpointer(endpoint, 0)
+        self.voiced = self.echo = self.spoke = False
+        self.regained = 0
         self._burst = float(burst_frames)
         self._rate = rate_fps
-        self._lapse_s = silence_ms / 1000 + LAPSE_S
         self._tokens = self._burst
         self._filled_at: float | None = None
         self._onset: float | None = None
@@ -59,7 +78,10 @@ class Listening:
     def frames(self, seq: int, pcm: bytes, now: float) -> list[bytes]:
         """The 640-byte frames that this message completes, gaps filled with silence."""
         if self._filled_at is not None:
-            gained = (now - self._filled_at) * self._rate
+            silent_s = now - self._filled_at
+            if silent_s > LAPSE_S and not self.in_speech:
+                self._endpointer.reset()  # a pause that nobody sent taught nothing about pauses
+            gained = silent_s * self._rate
             self._tokens = min(self._burst, self._tokens + gained)
         self._filled_at = now
         cost = max(1.0, len(pcm) / FRAME_BYTES)
@@ -82,9 +104,13 @@ class Listening:
 
     def speech(self, frame: bytes, now: float) -> SpeechBegan | SpeechEnded | None:
         """Look at one frame; what it brought about, with moments on the caller's timeline."""
-        if self._activity is None:
+        if not self._detect:
             return None
-        found = self._endpointer.push(self._activity.is_speech(frame))
+        self.voiced = self._voice.frame(frame, now)
+        self.echo = self._voice.echoed
+        self.regained = self._voice.regained
+        self.spoke = self.spoke or self.voiced
+        found = self._endpointer.push(self.voiced)
         if found is None:
             return None
         if isinstance(found, vad.SpeechStarted):
@@ -108,15 +134,30 @@ class Listening:
         return self._onset if self._endpointer.speaking else None
 
     @property
-    def voiced_ms(self) -> int:
-        """Voice in the current stretch: what a barge-in is judged by."""
-        return self._endpointer.voiced_ms
+    def paused_ms(self) -> int:
+        """Since the caller's last word; 0 outside of speech."""
+        return self._endpointer.paused_ms
+
+    def played(self, pcm: bytes, plays_at: float) -> None:
+        """The far side plays this frame then: its echo is none of the caller's voice."""
+        if self._detect and self._immune:
+            self._voice.played(pcm, plays_at)
+
+    def flushed(self, now: float) -> None:
+        """The far side dropped what it had not played."""
+        if self._detect and self._immune:
+            self._voice.flushed(now)
+
+    def settle(self, settle_ms: int) -> None:
+        """The recogniser needs this much more than the pause to have heard the last word."""
+        if not self._endpointer.speaking:
+            self._endpointer = _endpointer(self._endpoint, settle_ms)
 
     def lapses_at(self) -> float:
         """When speech is over because no frame came any more; infinite outside of speech."""
         if not self._endpointer.speaking or self._filled_at is None:
             return math.inf
-        return self._filled_at + self._lapse_s
+        return self._filled_at + self._endpointer.needed_ms / 1000 + LAPSE_S
 
     def lapse(self, now: float) -> SpeechEnded | None:
         """The end of speech that nothing follows: the gateway stopped sending (a mute)."""
@@ -129,3 +170,12 @@ class Listening:
         """Forget the speech that is going on; its audio was discarded."""
         self._endpointer.reset()
         self._onset = None
+
+
+def _endpointer(endpoint: EndpointSettings, settle_ms: int) -> vad.Endpointer:
+    return vad.Endpointer(
+        silence_ms=endpoint.silence_ms + settle_ms,
+        adaptive=endpoint.adaptive,
+        shortest_ms=endpoint.shortest_ms,
+        longest_ms=endpoint.longest_ms,
+    )

@@ -64,9 +64,12 @@ def narrate(record: records.CallRecord) -> Line | None:
             status=record.status,
             heard_ms=record.heard_ms,
             said_ms=record.said_ms,
+            endpoint_ms=latency.endpoint_ms,
             transcript_ms=latency.transcript_ms,
+            first_text_ms=latency.first_text_ms,
             first_audio_ms=latency.first_audio_ms,
             first_frame_ms=latency.first_frame_ms,
+            **_used(record.usage),
         )
     if isinstance(record, records.Interrupted):
         return _line(
@@ -75,8 +78,19 @@ def narrate(record: records.CallRecord) -> Line | None:
             "Turn interrupted",
             turn=record.turn,
             by=record.by,
+            why=record.why,
             heard_ms=record.heard_ms,
+            onset_to_detected_ms=record.onset_to_detected_ms,
             onset_to_flush_ms=record.onset_to_flush_ms,
+        )
+    if isinstance(record, records.CarriedOn):
+        return _line(
+            record,
+            logging.INFO,
+            "Turn carried on",
+            turn=record.turn,
+            why=record.why,
+            stopped_ms=record.stopped_ms,
         )
     if isinstance(record, records.ParticipantsSeen):
         return _line(record, logging.INFO, "Participants changed", count=record.count)
@@ -99,6 +113,7 @@ def narrate(record: records.CallRecord) -> Line | None:
             seconds=round(record.duration_ms / 1000, 1),
             detail=printable(record.detail),
             **msgspec.structs.asdict(record.counters),
+            **_used(record.usage),
         )
     return None
 
@@ -106,6 +121,19 @@ def narrate(record: records.CallRecord) -> Line | None:
 def _line(record: records.CallRecord, level: int, message: str, **fields: object) -> Line:
     given = {name: value for name, value in fields.items() if value not in (None, "")}
     return Line(level, message, {"callId": printable(record.call_id, 256), **given})
+
+
+def _used(usage: tuple[records.Usage, ...]) -> dict[str, object]:
+    """Tokens and cost, summed over stages; a cost only where every currency is the same."""
+    sums: dict[str, object] = {
+        name: sum(getattr(one, name) for one in usage) or ""
+        for name in ("input_tokens", "output_tokens")
+    }
+    costs = [one.cost for one in usage if one.cost is not None]
+    currencies = {one.currency for one in usage if one.cost is not None}
+    if len(currencies) == 1:
+        sums |= {"cost": round(sum(costs), 6), "currency": currencies.pop()}
+    return sums
 
 
 def _masked(number: str) -> str:

@@ -67,7 +67,7 @@ class Orders:
 
     def discard_heard(self) -> None:
         """What was captured and not yet turned into words must not become words."""
-        heard = engine.Hear | engine.BeginUtterance | engine.CommitUtterance
+        heard = engine.Hear | engine.BeginUtterance | engine.PeekUtterance | engine.CommitUtterance
         kept = [command for command in self._kept if not isinstance(command, heard)]
         self._kept = collections.deque(kept)
         self._kept_frames = 0

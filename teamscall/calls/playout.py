@@ -8,11 +8,13 @@ Rules:
 1. ``seq`` goes up by one per frame for the whole call; a frame sent again keeps its own.
 2. What was flushed never leaves, not even on a resume.
 3. What is sent again is paced like the rest, and goes before anything new.
+4. What is on the shelf was stopped and may go on: it leaves only after ``unshelve``.
 """
 
 from __future__ import annotations
 
 import collections
+from collections.abc import Callable
 
 from teamscall.audio.pacer import Pacer, Played
 from teamscall.audio.resample import Resampler
@@ -26,7 +28,12 @@ Sent = tuple[int, AudioOut]  # the turn that a frame belongs to, and the frame
 
 
 class Playout:
-    """See the module. A turn number below zero is the engine's own stream (echo)."""
+    """See the module. A turn number below zero is the engine's own stream (echo).
+
+    Attributes:
+        on_sent: told of every frame that leaves, and when the far side plays it.
+        on_flushed: told when the far side drops what it has not played.
+    """
 
     def __init__(self, call_id: str, dialect: Dialect, lead_ms: int) -> None:
         self._call_id = call_id
@@ -41,7 +48,11 @@ class Playout:
         self._sent: collections.deque[Sent] = collections.deque(maxlen=kept)
         self._again: collections.deque[Sent] = collections.deque()
         self._again_until: float | None = None  # when the far side has played what came again
-        self._lost = self._held = self._paused = False
+        self.on_sent: Callable[[bytes, float], None] = lambda pcm, plays_at: None
+        self.on_flushed: Callable[[float], None] = lambda now: None
+        self._plays_until = 0.0  # when the far side has played what was sent
+        self._lost = self._held = self._doubted = self._paused = False
+        self._shelved: int | None = None
 
     # --- in -----------------------------------------------------------
 
@@ -74,16 +85,47 @@ class Playout:
         self._resamplers.pop(turn, None)
         return self._pacer.drop(turn)
 
-    def flush(self, now: float) -> list[Played]:
-        """End everything that is not over, sent again or new."""
+    def flush(self, now: float, keep: int | None = None) -> list[Played]:
+        """End everything that is not over, sent again or new.
+
+        ``keep``: this turn goes on the shelf, from what was heard of it onwards.
+        """
+        kept = self._resamplers.get(keep) if keep is not None else None
         self._resamplers.clear()
+        if keep is not None and kept is not None:
+            self._resamplers[keep] = kept
+        self._shelved = keep
         self._stream -= 1
         self._sent.clear()
         self._again.clear()
         self._again_until = None
-        lines = self._pacer.flush(now)
+        lines = self._pacer.flush(now, keep)
+        self._plays_until = min(self._plays_until, now)
+        self.on_flushed(now)
         self._settle(now)
         return lines
+
+    @property
+    def shelved(self) -> int | None:
+        """The turn on the shelf."""
+        return self._shelved
+
+    @property
+    def shelf_ms(self) -> int:
+        """How much of the turn on the shelf was not heard."""
+        return self._pacer.shelf_ms
+
+    def unshelve(self, now: float) -> bool:
+        """Go on with the turn on the shelf; False: there is none."""
+        self._shelved = None
+        return self._pacer.unshelve(now)
+
+    def discard_shelf(self) -> None:
+        """What is on the shelf never leaves."""
+        if self._shelved is not None:
+            self._resamplers.pop(self._shelved, None)
+            self._shelved = None
+            self._pacer.discard_shelf()
 
     # --- reasons to wait -----------------------------------------------------------
 
@@ -94,6 +136,16 @@ class Playout:
 
     def release(self, now: float) -> None:
         self._held = False
+        self._settle(now)
+
+    def doubt(self, now: float) -> None:
+        """Send nothing while it is seen whether the caller speaks."""
+        self._doubted = True
+        self._settle(now)
+
+    def trust(self, now: float) -> None:
+        """The doubt is over."""
+        self._doubted = False
         self._settle(now)
 
     def lose(self, now: float) -> None:
@@ -119,7 +171,8 @@ class Playout:
         return self._lost
 
     def _settle(self, now: float) -> None:
-        wait = self._lost or self._held or self._again_until is not None
+        again = self._again_until is not None
+        wait = self._lost or self._held or self._doubted or again
         if wait and not self._paused:
             self._pacer.pause(now)
         elif self._paused and not wait:
@@ -134,6 +187,9 @@ class Playout:
         for frame in self._pacer.due(now):
             sent = frame.turn, AudioOut(self._call_id, self._seq, frame.pcm, self._seq * FRAME_MS)
             self._seq += 1
+            plays_at = max(self._plays_until, now)
+            self._plays_until = plays_at + FRAME_S
+            self.on_sent(frame.pcm, plays_at)
             self._sent.append(sent)
             out.append(sent)
         return out
@@ -171,6 +227,16 @@ class Playout:
         if self._again_until is not None and not self._lost:
             return self._again[0][0] if self._again else self._sent[-1][0]
         return self._pacer.speaking(now)
+
+    @property
+    def busy_elsewhere(self) -> bool:
+        """Whether something other than the newest turn is, or would be, on its way."""
+        return self._lost or self._again_until is not None
+
+    def idle(self, now: float) -> bool:
+        """Whether the far side plays nothing and something new would be played at once."""
+        waits = self._held or self._doubted or self.busy_elsewhere
+        return not waits and self.speaking(now) is None and not self._pacer.backlog_ms
 
     def played(self, turn: int, now: float) -> Played:
         return self._pacer.played(turn, now)

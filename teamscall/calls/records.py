@@ -15,7 +15,7 @@ import msgspec
 from teamscall.wire.events import Caller, Dialect, Direction, RecordingStatus
 
 EndedBy = Literal["caller", "bot", "bridge", "gateway", "engine", "operator"]
-TurnKind = Literal["greeting", "answer", "say", "digit", "goodbye"]
+TurnKind = Literal["greeting", "answer", "say", "digit", "reprompt", "filler", "goodbye"]
 TurnStatus = Literal["completed", "interrupted", "cancelled", "failed"]
 
 
@@ -92,8 +92,32 @@ class TurnLatency(msgspec.Struct, frozen=True):
     first_frame_ms: float | None = None  # the first frame was given to the socket
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """What one stage used of a model, as its vendor counts it; audio in seconds.
+
+    ``input_tokens`` includes ``cached_tokens``; tokens of audio are counted again in their
+    own fields. ``cost`` is None without a price for the model, in ``currency`` otherwise.
+    """
+
+    stage: str
+    model: str
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    audio_in_s: float = 0.0
+    audio_out_s: float = 0.0
+    characters: int = 0
+    cost: float | None = None
+    currency: str = ""
+
+
 class TurnEnded(msgspec.Struct, frozen=True, tag=True):
-    """A turn is over: what was said of it, and what of that was heard."""
+    """A turn is over: what was said of it, and what of that was heard.
+
+    ``usage``: what was known to be used for it by then.
+    """
 
     call_id: str
     wall_ms: int
@@ -105,10 +129,15 @@ class TurnEnded(msgspec.Struct, frozen=True, tag=True):
     said_ms: int
     heard_ms: int
     latency: TurnLatency
+    usage: tuple[Usage, ...] = ()
 
 
 class Interrupted(msgspec.Struct, frozen=True, tag=True):
-    """Barge-in: who stopped a turn, and how long after the onset it was flushed."""
+    """Barge-in: who stopped a turn, why, and how long after the onset it was flushed.
+
+    ``why``: ``speech`` by the sound alone, ``words`` once they were recognised, ``key``,
+    ``vendor`` when the engine's own detection heard it first, ``order`` otherwise.
+    """
 
     call_id: str
     wall_ms: int
@@ -116,6 +145,21 @@ class Interrupted(msgspec.Struct, frozen=True, tag=True):
     by: Literal["caller", "say", "operator", "gate"]
     heard_ms: int
     onset_to_flush_ms: float
+    why: Literal["speech", "words", "key", "vendor", "order"] = "order"
+    onset_to_detected_ms: float | None = None  # the playout was paused by then
+
+
+class CarriedOn(msgspec.Struct, frozen=True, tag=True):
+    """A turn that the caller's voice had stopped goes on where it was stopped.
+
+    ``why``: it was a ``noise``, or a ``backchannel`` ("mhm").
+    """
+
+    call_id: str
+    wall_ms: int
+    turn: int
+    why: Literal["noise", "backchannel"]
+    stopped_ms: float
 
 
 class Pressed(msgspec.Struct, frozen=True, tag=True):
@@ -156,6 +200,9 @@ class CallCounters(msgspec.Struct, frozen=True):
     underruns: int = 0  # the bot's speech paused because the engine was late
     turns: int = 0
     interruptions: int = 0
+    carried_on: int = 0  # interruptions that were none
+    speculated: int = 0  # answers begun before the caller had finished
+    thrown_away: int = 0  # those of them that were thrown away unheard
 
 
 class CallClosed(msgspec.Struct, frozen=True, tag=True):
@@ -168,6 +215,7 @@ class CallClosed(msgspec.Struct, frozen=True, tag=True):
     duration_ms: int
     counters: CallCounters
     detail: str = ""
+    usage: tuple[Usage, ...] = ()  # of the whole call
 
 
 CallRecord = (
@@ -179,6 +227,7 @@ CallRecord = (
     | Said
     | TurnEnded
     | Interrupted
+    | CarriedOn
     | Pressed
     | ParticipantsSeen
     | EngineTrouble

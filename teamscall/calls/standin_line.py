@@ -42,6 +42,7 @@ class StandInLine:
         self._start_timer = asyncio.get_running_loop().call_later(
             desk.config.standin.start_timeout_ms / 1000, self.refuse, "pre-start-timeout"
         )
+        desk.warm()
         if desk.draining:  # it was let in before the drain began
             self.refuse("server-shutdown")
 

@@ -114,6 +114,7 @@ class Switchboard:
         self._desk.expire()
         if self._desk.draining or call_id in self._desk.calls:
             return False
+        self._desk.warm()
         until = self._clock.now() + ring_timeout_s
         return self._desk.bookings.place(call_id, Placed(opening, notify, until))
 

@@ -181,8 +181,9 @@ class EngineReady(msgspec.Struct, frozen=True):
 
 class EngineSwitched(msgspec.Struct, frozen=True):
     """Another engine has taken over in the middle of the call (after ``EngineReady`` of its
-    own). Utterances without their final transcript get none; answers that were asked for
-    are still given. ``detail`` is safe to log."""
+    own). Utterances that a ``direct`` session was to answer get no final transcript any more;
+    those of others do, and answers that were asked for are still given. ``detail`` is safe to
+    log."""
 
     name: str
     turn_taking: TurnTaking

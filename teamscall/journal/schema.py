@@ -88,7 +88,7 @@ _VERSION_1 = (
     """,
     "CREATE INDEX turns_by_call_id ON turns (call_id)",
     "CREATE INDEX turns_by_time ON turns (wall_ms)",
-    # kind: gate, trouble, barge-in, participants; the other columns as the kind needs them.
+    # kind: gate, trouble, barge-in, carried-on, participants; other columns as the kind needs.
     """
     CREATE TABLE events (
         id INTEGER PRIMARY KEY,

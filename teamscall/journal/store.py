@@ -21,6 +21,7 @@ from teamscall.calls.records import (
     CallClosed,
     CallOpened,
     CallRecord,
+    CarriedOn,
     Decided,
     EngineTrouble,
     GateChanged,
@@ -66,6 +67,7 @@ _Written = (
     | GateChanged
     | EngineTrouble
     | Interrupted
+    | CarriedOn
     | ParticipantsSeen
     | TurnEnded
 )
@@ -342,7 +344,9 @@ def _turn(record: TurnEnded) -> _Row:
     }
 
 
-def _event(record: GateChanged | EngineTrouble | Interrupted | ParticipantsSeen) -> _Row:
+def _event(
+    record: GateChanged | EngineTrouble | Interrupted | CarriedOn | ParticipantsSeen,
+) -> _Row:
     row: _Row = {"call_id": _id(record.call_id), "wall_ms": record.wall_ms}
     match record:
         case GateChanged():
@@ -362,6 +366,13 @@ def _event(record: GateChanged | EngineTrouble | Interrupted | ParticipantsSeen)
                 "turn": record.turn,
                 "number": int(record.heard_ms),
                 "ms": record.onset_to_flush_ms,
+            }
+        case CarriedOn():
+            row |= {
+                "kind": "carried-on",
+                "state": record.why,
+                "turn": record.turn,
+                "ms": record.stopped_ms,
             }
         case ParticipantsSeen():
             row |= {"kind": "participants", "number": min(record.count, _MAX_COUNT)}

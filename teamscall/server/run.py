@@ -214,6 +214,9 @@ def _fixed_phrases(config: Config) -> list[str]:
         goodbye.shutdown,
         goodbye.apology,
         RETRY_PHRASE,
+        config.idle.reprompt if config.idle.reprompt_after_ms else "",
+        config.idle.goodbye if config.idle.hangup_after_ms else "",
+        *(config.filler.words if config.filler.after_ms and not config.filler.sound else ()),
     ]
     return [text for text in texts if text]
 

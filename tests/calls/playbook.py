@@ -41,9 +41,9 @@ VOICE = voice(1.0)
 
 
 def tone(ms: int, rate: int = 16_000) -> bytes:
-    """Something audible of this length."""
-    t = np.arange(rate * ms // 1000) / rate
-    return (8000 * np.sin(2 * np.pi * 300 * t)).astype("<i2").tobytes()
+    """Something audible of this length that resembles no voice: a hiss."""
+    hiss = np.random.default_rng(1).standard_normal(rate * ms // 1000)
+    return np.clip(2500 * hiss, -9000, 9000).astype("<i2").tobytes()
 
 
 def setup(**changes: Any) -> Setup:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from playbook import CALL, FRAME_S, VOICE, Playbook, tone
 
 from teamscall.calls.events import EndRequested, Finish, LinkLost, LinkResumed, MessageSeen
+from teamscall.calls.settings import BargeInSettings
 from teamscall.engines import base as engine
 from teamscall.wire import events as wire
 
@@ -65,7 +66,7 @@ step = st.one_of(
             "greeting": st.sampled_from(["", "Hello."]),
             "opening": st.sampled_from(["", "Hi."]),
             "notify": st.booleans(),
-            "barge_in": st.booleans(),
+            "barge_in": st.sampled_from([BargeInSettings(), BargeInSettings(enabled=False)]),
             "greeting_interruptible": st.booleans(),
             "ready": st.booleans(),
         }

@@ -56,7 +56,7 @@ def speak(seconds: float, chunk: int = 6400) -> Callable[[ProbeSession, object],
                 session.emit(engine.AnswerAudio(command.turn, pcm[at : at + chunk], RATE))
             session.emit(engine.AnswerDone(command.turn))
         elif isinstance(command, engine.CommitUtterance):
-            session.emit(engine.Transcript(command.utterance, "go on", final=True))
+            session.emit(engine.Transcript(command.utterance, "stop that", final=True))
 
     return hear
 

@@ -22,6 +22,7 @@ from teamscall.calls.records import (
     CallCounters,
     CallOpened,
     CallRecord,
+    CarriedOn,
     Decided,
     EngineTrouble,
     GateChanged,
@@ -113,6 +114,7 @@ def test_a_call_is_kept_from_its_decision_to_its_end(path: Path) -> None:
         ParticipantsSeen("call-1", T0 + 2, 1),
         turn_ended(),
         Interrupted("call-1", T0 + 3, 2, "caller", 900, 41.5),
+        CarriedOn("call-1", T0 + 3, 2, "backchannel", 310.0),
         EngineTrouble("call-1", T0 + 4, "hear", "worker restarted", False),
         closed(),
     )
@@ -132,6 +134,7 @@ def test_a_call_is_kept_from_its_decision_to_its_end(path: Path) -> None:
     happened = [(event.kind, event.state, event.number) for event in readers.events(path)]
     assert happened == [
         ("trouble", "hear", 0),
+        ("carried-on", "backchannel", None),
         ("barge-in", "caller", 900),
         ("participants", "", 1),
         ("gate", "open", None),
@@ -149,6 +152,7 @@ def test_nothing_that_was_said_reaches_the_disk(path: Path) -> None:
         Said("call-1", T0, 1, SPOKEN),
         turn_ended(SPOKEN),
         Interrupted("call-1", T0, 1, "caller", 1, 1.0),
+        CarriedOn("call-1", T0, 1, "noise", 1.0),
         Pressed("call-1", T0, SPOKEN),
         ParticipantsSeen("call-1", T0, 2),
         EngineTrouble("call-1", T0, "hear", "slow", False),
@@ -159,11 +163,11 @@ def test_nothing_that_was_said_reaches_the_disk(path: Path) -> None:
     with journal_at(path) as (journal, _):
         for record in said:
             journal.record(record)
-        wait_for(lambda: journal.written == 8)
+        wait_for(lambda: journal.written == 9)
         files = sorted(path.parent.iterdir())
         assert files[0] == path
         assert not any(SPOKEN.encode() in file.read_bytes() for file in files)
-    assert journal.written == 8
+    assert journal.written == 9
     assert SPOKEN.encode() not in path.read_bytes()
 
 
