@@ -31,6 +31,7 @@ class Model(msgspec.Struct, frozen=True):
         successor: OpenAI's own recommendation.
         server_vad: takes a ``turn_detection`` of its own (hear).
         language_list: takes ``languages``, not ``language``; both together are refused (hear).
+        streams: transcribes while the caller speaks, before a commit (hear).
         over_realtime: speaks through a realtime session, not the speech endpoint (speak).
         styled: takes ``instructions`` (speak).
     """
@@ -41,15 +42,16 @@ class Model(msgspec.Struct, frozen=True):
     successor: str = ""
     server_vad: bool = False
     language_list: bool = False
+    streams: bool = False
     over_realtime: bool = False
     styled: bool = True
 
 
 # Best first, within each role.
 MODELS = (
-    Model("gpt-live-transcribe", "hear", language_list=True),
+    Model("gpt-live-transcribe", "hear", language_list=True, streams=True),
     Model("gpt-transcribe", "hear", server_vad=True, language_list=True),
-    Model("gpt-realtime-whisper", "hear"),
+    Model("gpt-realtime-whisper", "hear", streams=True),
     *(
         Model(name, "hear", _TRANSCRIBE_ENDS, "gpt-live-transcribe", server_vad=True)
         for name in (

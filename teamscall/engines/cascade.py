@@ -18,6 +18,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import TypedDict
 
 from teamscall.engines.answering import Answer, Answering, Deadlines
 from teamscall.engines.base import (
@@ -59,6 +60,16 @@ MAX_WAITING_ANSWERS = 16  # a call asks for one or two at a time; more is a faul
 
 class _Closed(Exception):
     """Ends the session's task group; no failure."""
+
+
+class Manners(TypedDict, total=False):
+    """What the sessions of one engine have in common; see ``CascadeSession``."""
+
+    phrase: Callable[[str], Phrase | None]
+    speak_model: str
+    speakable: bool
+    language: str
+    deadlines: Deadlines | None
 
 
 class CascadeSession:

@@ -20,10 +20,14 @@ MAX_PHRASE_CHARS = 1_000  # about a minute of speech, 3 MB at 24 kHz
 
 
 class Phrases:
-    """Syntheses by text. ``mouth`` is asked for when something is prepared."""
+    """Syntheses by text. ``mouth`` is asked for when something is prepared; ``readable``
+    makes of a text what the mouth is given."""
 
-    def __init__(self, mouth: Callable[[], Mouth]) -> None:
+    def __init__(
+        self, mouth: Callable[[], Mouth], readable: Callable[[str], str] = lambda text: text
+    ) -> None:
         self._mouth = mouth
+        self._readable = readable
         self._phrases: dict[str, Phrase] = {}
 
     def get(self, text: str) -> Phrase | None:
@@ -47,7 +51,7 @@ class Phrases:
     async def _synthesise(self, text: str) -> Phrase:
         pcm = bytearray()
         rate = 0
-        async for speech in self._mouth().speak(text):
+        async for speech in self._mouth().speak(self._readable(text)):
             pcm += speech.pcm
             rate = speech.rate
         if not pcm:

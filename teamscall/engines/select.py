@@ -12,10 +12,10 @@ from typing import Literal
 
 import msgspec
 
-from teamscall.config import Config, openai_key, resolved_engine
-from teamscall.config.models import best_speech_endpoint_model, resolve
+from teamscall.config import Config, openai_key, resolved_engine, resolved_mode
 from teamscall.engines.base import CallBrief, Engine
 from teamscall.engines.parts import Mind
+from teamscall.engines.tools import Tools
 from teamscall.errors import ConfigError
 
 EngineName = Literal["offline", "openai", "echo", "scripted"]
@@ -31,10 +31,11 @@ class Choice(msgspec.Struct, frozen=True):
 def describe_choice(config: Config) -> Choice:
     """Resolve ``engine``, "auto" included."""
     if config.engine != "auto":
-        return Choice(config.engine, f"engine = {config.engine}")
+        mode = f"; {resolved_mode(config)[1]}" if config.engine == "openai" else ""
+        return Choice(config.engine, f"engine = {config.engine}{mode}")
     if resolved_engine(config) == "openai":
         what = "an OpenAI key" if openai_key(config) else "openai.base_url"
-        return Choice("openai", f"engine = auto: {what} is set")
+        return Choice("openai", f"engine = auto: {what} is set; {resolved_mode(config)[1]}")
     return Choice("offline", "engine = auto: no OpenAI key is set")
 
 
@@ -45,6 +46,7 @@ def build_engine(config: Config, *, today: datetime.date | None = None) -> Engin
         ConfigError: it cannot be built as configured.
         InputError: a file that it needs cannot be read.
     """
+    today = today or datetime.date.today()
     match describe_choice(config).engine:
         case "echo":
             from teamscall.engines.echo import EchoEngine
@@ -57,7 +59,22 @@ def build_engine(config: Config, *, today: datetime.date | None = None) -> Engin
         case "offline":
             return _offline(config)
         case "openai":
-            return _openai(config, today or datetime.date.today())
+            return _with_fallback(_openai(config, today), config, today)
+
+
+def _with_fallback(first: Engine, config: Config, today: datetime.date) -> Engine:
+    """The chain of ``fallback``; the first engine alone where there is none."""
+    others: list[Engine] = []
+    for name in config.fallback:
+        if name == "offline":
+            others.append(_offline(config))
+        elif resolved_mode(config)[0] != "streaming":
+            others.append(_streaming(config, today))
+    if not others:
+        return first
+    from teamscall.engines.fallback import FallbackEngine
+
+    return FallbackEngine([first, *others])
 
 
 def _offline(config: Config) -> Engine:
@@ -74,59 +91,40 @@ def _offline(config: Config) -> Engine:
         beam_size=config.offline.beam_size,
         threads=config.offline.threads,
         speed=config.tts.speed,
+        speakable=config.tts.speakable,
         deadlines=Deadlines(first_thought=config.response_timeout_ms / 1000),
     )
 
 
 def _openai(config: Config, today: datetime.date) -> Engine:
-    from teamscall.engines.cascade import Deadlines
-    from teamscall.engines.openai.endpoint import OPENAI_URL, Endpoint
-    from teamscall.engines.openai.engine import (
-        Hearing,
-        OpenAIEngine,
-        OtherMind,
-        Speaking,
-        Thinking,
-    )
-    from teamscall.engines.openai.messages import Detection
-    from teamscall.engines.openai.mouth import Voice
+    from teamscall.engines.openai import configured
 
-    at, tts, streaming = config.openai, config.tts, config.streaming
-    key_setting = "openai.api_key" if at.api_key else "streaming.openai_api_key"
+    match resolved_mode(config)[0]:
+        case "realtime":
+            return configured.realtime(config, today)
+        case "live":
+            return configured.live(config, today)
+        case "streaming":
+            return _streaming(config, today)
 
-    def endpoint(url: str, setting: str) -> Endpoint:
-        own = url or at.base_url
-        where = setting if url else "openai.base_url"
-        return Endpoint(own or OPENAI_URL, openai_key(config), where, key_setting)
 
-    speak_at = endpoint(at.speak_base_url, "openai.speak_base_url")
-    model = resolve("speak", tts.model, today)
-    if not tts.model and not speak_at.is_openai:
-        model = best_speech_endpoint_model()
-    timeout_s = config.response_timeout_ms / 1000
-    thinking: Thinking | OtherMind = Thinking(
-        endpoint(at.think_base_url, "openai.think_base_url"),
-        resolve("think", config.response_model, today),
-        config.response_system_prompt,
-        timeout_s,
-    )
-    if config.response.command or config.response.base_url:
-        thinking = OtherMind(*_mind(config))
-    return OpenAIEngine(
-        Hearing(
-            endpoint(at.hear_base_url, "openai.hear_base_url"),
-            resolve("hear", streaming.stt_model, today),
-            streaming.language,
-            Detection(
-                streaming.turn_detection,
-                threshold=streaming.vad_threshold,
-                silence_duration_ms=streaming.silence_duration_ms,
-            ),
-        ),
-        thinking,
-        Speaking(speak_at, Voice(model, tts.voice, tts.speed, tts.instructions, tts.sample_rate)),
-        deadlines=Deadlines(first_thought=timeout_s),
-    )
+def _streaming(config: Config, today: datetime.date) -> Engine:
+    from teamscall.engines.openai import configured
+    from teamscall.engines.openai.engine import OtherMind
+
+    own = config.response.command or config.response.base_url
+    return configured.streaming(config, today, OtherMind(*_mind(config)) if own else None)
+
+
+def _tools(config: Config) -> Tools | None:
+    """Servers differ in what they make of tools: they are told of them where there are any."""
+    if not config.tools:
+        return None
+    from teamscall.engines.toolbox import Toolbox
+
+    tools = Toolbox(config.tools)
+    tools.prepare()
+    return tools
 
 
 def _mind(config: Config) -> tuple[Callable[[CallBrief], Mind], str]:
@@ -154,6 +152,7 @@ def _mind(config: Config) -> tuple[Callable[[CallBrief], Mind], str]:
         from teamscall.engines.minds import chat
 
         chat.load()
+        tools = _tools(config)
         return (
             lambda call: chat.ChatMind(
                 base_url=response.base_url,
@@ -161,6 +160,7 @@ def _mind(config: Config) -> tuple[Callable[[CallBrief], Mind], str]:
                 model=model,
                 system_prompt=config.response_system_prompt,
                 timeout_s=timeout_s,
+                tools=tools,
             ),
             f"{model} at response.base_url",
         )

@@ -34,7 +34,7 @@ class Cloud:
         return [
             list(visit.events)
             for visit in self.fake.visits("/realtime", "WS")
-            if visit.query.get("model", "") == model
+            if (visit.query["model"] == model if model else "intent" in visit.query)
         ]
 
     def asked(self, path: str) -> list[dict[str, Any]]:

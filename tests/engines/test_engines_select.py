@@ -32,9 +32,13 @@ def test_the_sdk_is_loaded_before_the_first_call() -> None:
 def test_auto_says_what_it_took_and_why() -> None:
     assert describe_choice(Config()).engine == "offline"
     key = Config(streaming=Streaming(openai_api_key=Secret("sk-x")))
-    assert describe_choice(key) == Choice("openai", "engine = auto: an OpenAI key is set")
+    assert describe_choice(key) == Choice(
+        "openai", "engine = auto: an OpenAI key is set; mode = auto: realtime.* is not set"
+    )
     own = Config(openai=OpenAI(base_url="http://127.0.0.1:9/v1"))
-    assert describe_choice(own) == Choice("openai", "engine = auto: openai.base_url is set")
+    assert describe_choice(own) == Choice(
+        "openai", "engine = auto: openai.base_url is set; mode = auto: realtime.* is not set"
+    )
     assert describe_choice(Config(engine="echo")).reason == "engine = echo"
 
 

@@ -20,16 +20,11 @@ def at(url: str) -> Endpoint:
     ("base_url", "model", "url"),
     [
         (
-            "https://api.openai.com/v1",
-            "",
-            "wss://api.openai.com/v1/realtime?intent=transcription",
-        ),
-        (
             "https://api.openai.com/v1/",
             "gpt-realtime-2.1",
             "wss://api.openai.com/v1/realtime?model=gpt-realtime-2.1",
         ),
-        ("http://127.0.0.1:80/v1", "", "ws://127.0.0.1:80/v1/realtime?intent=transcription"),
+        ("http://127.0.0.1:80/v1", "m", "ws://127.0.0.1:80/v1/realtime?model=m"),
         (
             "https://r.openai.azure.com/openai/v1?api-version=preview",
             "d",
@@ -44,6 +39,24 @@ def at(url: str) -> Endpoint:
 )
 def test_addresses_of_sockets(base_url: str, model: str, url: str) -> None:
     assert at(base_url).realtime_url(model) == url
+
+
+@pytest.mark.parametrize(
+    ("base_url", "query"),
+    [
+        ("https://api.openai.com/v1", "intent=transcription"),
+        ("https://r.openai.azure.com/openai/v1", "intent=transcription"),
+        # Routers in front of other servers go by the address.
+        ("http://127.0.0.1:80/v1", "intent=transcription&model=m"),
+        ("http://127.0.0.1:80/v1?model=own", "model=own&intent=transcription"),
+        (
+            "https://r.openai.azure.com/openai?api-version=2025-04-01-preview",
+            "api-version=2025-04-01-preview&intent=transcription&deployment=m",
+        ),
+    ],
+)
+def test_addresses_of_transcription_sockets(base_url: str, query: str) -> None:
+    assert at(base_url).transcription_url("m").partition("?")[2] == query
 
 
 def test_the_key_goes_in_the_header_of_the_route() -> None:

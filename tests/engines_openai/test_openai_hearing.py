@@ -57,7 +57,7 @@ def test_only_utterances_are_sent_and_all_of_them() -> None:
             assert 2 * (spoken + 500) - 100 <= sent <= 2 * (spoken + 500) + 100
             (visit,) = there.fake.visits("/realtime", "WS")
             assert "openai-beta" not in {name.lower() for name in visit.headers}
-            assert visit.query == {"intent": "transcription"}
+            assert visit.query == {"intent": "transcription", "model": "gpt-live-transcribe"}
 
     run(check)
 

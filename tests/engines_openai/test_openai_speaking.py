@@ -198,7 +198,7 @@ def test_what_a_realtime_voice_cannot_do_is_said_once_and_replaced(
             async with started(config) as engine, talking(engine) as talk:
                 talk.submit(Say(1, TEXT))
                 assert (await talk.done(1)).status == "completed"
-            (visit,) = [v for v in there.fake.visits("/realtime", "WS") if v.query.get("model")]
+            (visit,) = [v for v in there.fake.visits("/realtime", "WS") if "intent" not in v.query]
             output = visit.received("session.update")[0]["session"]["audio"]["output"]
             assert {name: output[name] for name in output if name != "format"} == wanted
 

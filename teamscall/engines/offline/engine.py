@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Unpack
 
 from teamscall.engines.base import (
     CallBrief,
@@ -19,13 +20,14 @@ from teamscall.engines.base import (
     Stage,
     TurnTaking,
 )
-from teamscall.engines.cascade import CascadeSession, Deadlines
+from teamscall.engines.cascade import CascadeSession, Deadlines, Manners
 from teamscall.engines.offline import weights
 from teamscall.engines.offline.ear import OfflineEar, Talkers
 from teamscall.engines.offline.mouth import OfflineMouth
 from teamscall.engines.offline.worker import Worker
 from teamscall.engines.parts import Ear, Mind, Mouth
 from teamscall.engines.phrases import Phrases
+from teamscall.engines.speakable import speakable as make_speakable
 
 EAR_MODULE = "teamscall.engines.offline.worker_ear"
 VOICE_MODULE = "teamscall.engines.offline.worker_voice"
@@ -79,6 +81,7 @@ class OfflineEngine:
         mind: one word or two for the banner.
         stt_model, tts_voice, language, beam_size, threads: of ``offline.*``.
         speed: of the voice, 1 is its own (``tts.speed``).
+        speakable: text is made speakable before it is spoken.
         deadlines: of the cascade.
     """
 
@@ -93,10 +96,13 @@ class OfflineEngine:
         beam_size: int = 1,
         threads: int = 2,
         speed: float = 1.0,
+        speakable: bool = True,
         deadlines: Deadlines | None = None,
     ) -> None:
         self._open_mind = open_mind
         self._mind = mind
+        self._speakable = speakable
+        self._language = language.partition("-")[0].lower()
         self._deadlines = deadlines
         self._packaged_ear = not stt_model
         self._packaged_voice = not tts_voice
@@ -117,7 +123,10 @@ class OfflineEngine:
             restarted=lambda detail: self._degraded("speak", detail),
             lost=lambda detail: self._failed("speak", detail),
         )
-        self._phrases = Phrases(lambda: OfflineMouth(self.voice, lambda event: None))
+        self._phrases = Phrases(
+            lambda: OfflineMouth(self.voice, lambda event: None),
+            lambda text: make_speakable(text, self._language) if speakable else text,
+        )
 
     @property
     def name(self) -> str:
@@ -160,6 +169,8 @@ class OfflineEngine:
             mind=self._open_mind(call),
             mouth=OfflineMouth(self.voice, emit),
             phrase=self.phrase,
+            speakable=self._speakable,
+            language=self._language,
             deadlines=self._deadlines,
         )
 
@@ -204,8 +215,7 @@ class _OfflineSession(CascadeSession):
         open_ear: Callable[[Emit], Ear],
         mind: Mind,
         mouth: Mouth,
-        phrase: Callable[[str], Phrase | None],
-        deadlines: Deadlines | None,
+        **manners: Unpack[Manners],
     ) -> None:
         super().__init__(
             call,
@@ -213,8 +223,7 @@ class _OfflineSession(CascadeSession):
             open_ear=open_ear,
             mind=mind,
             mouth=mouth,
-            phrase=phrase,
-            deadlines=deadlines,
+            **manners,
         )
         self._engine = engine
         self._told = emit

@@ -5,10 +5,9 @@ service is which utterance. Refuses to know where an utterance begins and ends: 
 tells (``local`` turn taking), because not every model detects speech itself, and barge-in
 needs our own detection anyway. Only utterances are sent, so silence costs nothing.
 
-An utterance is transcribed in pieces: one ends where the call peeks, because a manual
-commit is the only way to ask these models for a transcript. What follows a piece is kept
-back until there is voice in it: a pause that proves to be the end has nothing left to
-transcribe, and recognisers make words of silence.
+A peek is answered by models that transcribe while the caller speaks, when their words have
+stood still for a moment. The others would have to be asked by a commit, and a sentence cut
+at every pause for breath is heard worse than a whole one.
 
 Rule: every committed utterance gets exactly one final transcript, empty at worst.
 """
@@ -34,7 +33,7 @@ from teamscall.engines.openai import messages
 from teamscall.engines.openai.messages import ServerEvent
 from teamscall.engines.openai.transcription import OpenSocket, TranscriptionEar
 from teamscall.engines.parts import EarCommand
-from teamscall.engines.voicing import FRAME_MS, PRE_ROLL_BYTES, PRE_ROLL_MS
+from teamscall.engines.voicing import FRAME_MS, PRE_ROLL_BYTES
 
 # The service refuses to commit less than 100 ms.
 MIN_COMMIT_BYTES = messages.BYTES_PER_S // 10
@@ -44,10 +43,10 @@ MIN_COMMIT_BYTES = messages.BYTES_PER_S // 10
 PIECE_BYTES = 20 * messages.BYTES_PER_S
 MAX_PIECE_BYTES = 40 * messages.BYTES_PER_S
 PIECE_PAUSE_FRAMES = 10
-# Voice after a peek, without such a pause in it, that is more than voice activity ringing
-# on or a breath: the utterance goes on.
+# A transcript that has not moved for this long, in a pause, holds all that was said.
+STABLE_S = 0.15
+# Voice after a peek that is more than voice activity ringing on: the utterance goes on.
 MORE_FRAMES = 3
-KEPT_BACK_BYTES = PRE_ROLL_MS * messages.BYTES_PER_S // 1000
 MAX_UNFINISHED = 8  # utterances without their final; a service so far behind is down
 _EMPTY = "input_audio_buffer_commit_empty"
 
@@ -56,15 +55,14 @@ class _Piece:
     """What is transcribed as one item."""
 
     __slots__ = (
-        *("committed", "done", "item", "kept_back", "moved_at", "pcm", "serial", "text"),
-        *("tries", "voiced_frames"),
+        *("committed", "done", "item", "moved_at", "pcm", "serial", "text", "tries"),
+        "voiced_frames",
     )
 
-    def __init__(self, serial: int, voiced_frames: int, *, kept_back: bool) -> None:
+    def __init__(self, serial: int, voiced_frames: int) -> None:
         self.serial = serial
         self.pcm = bytearray()  # 24 kHz
         self.voiced_frames = voiced_frames
-        self.kept_back = kept_back  # nothing of it was sent: there may be nothing in it
         self.committed = False
         self.done = False
         self.item = ""
@@ -88,6 +86,7 @@ class _Utterance:
         self.committed = False
         self.discarded = False
         self.peeked = False  # a settled transcript is owed
+        self.voiced_since_peek = 0  # frames
         self.quiet_frames = 0  # in a row, up to now
 
     @property
@@ -97,17 +96,22 @@ class _Utterance:
         return " ".join(text for text in found if text)
 
     @property
-    def known(self) -> bool:
-        """Whether all that was said until now has its transcript."""
-        return all(piece.done or piece.kept_back for piece in self.pieces)
+    def finished(self) -> bool:
+        return self.committed and all(piece.done for piece in self.pieces)
 
     @property
-    def finished(self) -> bool:
-        return self.committed and self.known
+    def stable_at(self) -> float | None:
+        """When a peek can be answered; None: there is none, or nothing to answer it with."""
+        *before, last = self.pieces or [_Piece(0, 0)]
+        known = self.peeked and last.text and all(piece.done for piece in before)
+        return last.moved_at + STABLE_S if known and not last.committed else None
 
 
 class OpenAIEar(TranscriptionEar):
-    """An :class:`teamscall.engines.parts.Ear` for ``local`` turn taking."""
+    """An :class:`teamscall.engines.parts.Ear` for ``local`` turn taking.
+
+    ``streams``: the model transcribes while the caller speaks.
+    """
 
     def __init__(
         self,
@@ -116,9 +120,11 @@ class OpenAIEar(TranscriptionEar):
         *,
         is_speech: Callable[[bytes], bool],
         model: str = "",
+        streams: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(open_socket, emit, is_speech=is_speech, model=model, now=now)
+        self._streams = streams
         self._before = bytearray()  # the pre-roll
         self._open: _Utterance | None = None
         self._unfinished: deque[_Utterance] = deque()  # the open one is the last
@@ -153,10 +159,9 @@ class OpenAIEar(TranscriptionEar):
         for speech in found:
             said.quiet_frames = 0 if speech else said.quiet_frames + 1
             piece.voiced_frames += speech
-            if piece.kept_back and piece.voiced_frames >= MORE_FRAMES:
-                self._go_on(piece)
-            elif piece.kept_back and said.quiet_frames >= PIECE_PAUSE_FRAMES:
-                piece.voiced_frames = 0
+            said.voiced_since_peek += speech
+            if said.voiced_since_peek >= MORE_FRAMES:
+                said.peeked = False
         self._send(said, pcm)
 
     def _begin(self, number: int) -> None:
@@ -174,18 +179,9 @@ class OpenAIEar(TranscriptionEar):
 
     def _peek(self, number: int) -> None:
         said = self._open
-        if said is None or said.number != number:
-            return
-        piece = said.pieces[-1]
-        if not piece.kept_back:
-            if len(piece.pcm) < MIN_COMMIT_BYTES:
-                return  # nothing to know yet
-            self._add(piece, self._resampler.flush())
-            self._resampler.reset()
-            self._commit_piece(piece)
-            self._new_piece(said, kept_back=True)
-        said.peeked = True
-        self._wake.set()
+        if self._streams and said is not None and said.number == number:
+            said.peeked, said.voiced_since_peek = True, 0
+            self._wake.set()
 
     def _commit(self, number: int) -> None:
         said = self._open
@@ -194,9 +190,8 @@ class OpenAIEar(TranscriptionEar):
             self._unfinished.append(said)
         else:
             piece = said.pieces[-1]
-            if not piece.kept_back:
-                self._add(piece, self._resampler.flush())
-                self._commit_piece(piece)
+            self._add(piece, self._resampler.flush())
+            self._commit_piece(piece)
             self._open = None
             self._before.clear()
         said.committed = True
@@ -227,33 +222,19 @@ class OpenAIEar(TranscriptionEar):
 
     # --- what is sent ----------------------------------------------------------------------
 
-    def _new_piece(
-        self, said: _Utterance, voiced_frames: int = 0, *, kept_back: bool = False
-    ) -> None:
+    def _new_piece(self, said: _Utterance, voiced_frames: int = 0) -> None:
         self._serial += 1
-        piece = _Piece(self._serial, voiced_frames, kept_back=kept_back)
+        piece = _Piece(self._serial, voiced_frames)
         said.pieces.append(piece)
-        if not kept_back:
-            self._unnamed.append(piece)
+        self._unnamed.append(piece)
 
     def _send(self, said: _Utterance, pcm: bytes) -> None:
         piece = said.pieces[-1]
-        if piece.kept_back:
-            piece.pcm += self._resampler.push(pcm)
-            del piece.pcm[:-KEPT_BACK_BYTES]
-            return
         self._add(piece, self._resampler.push(pcm))
         long = len(piece.pcm) >= PIECE_BYTES and said.quiet_frames >= PIECE_PAUSE_FRAMES
         if long or len(piece.pcm) >= MAX_PIECE_BYTES:
             self._commit_piece(piece)
             self._new_piece(said)
-
-    def _go_on(self, piece: _Piece) -> None:
-        """The pause was not the end: what was kept back is said."""
-        piece.kept_back = False
-        self._unnamed.append(piece)
-        if piece.pcm:
-            self._socket.send(messages.append(bytes(piece.pcm)))
 
     def _add(self, piece: _Piece, pcm: bytes) -> None:
         if pcm:
@@ -278,7 +259,7 @@ class OpenAIEar(TranscriptionEar):
         self._unacknowledged.clear()
         sent = 0
         for piece in self._pieces():
-            if piece.done or piece.kept_back:
+            if piece.done:
                 continue
             piece.item, piece.text, piece.moved_at = "", "", self._now()
             self._unnamed.append(piece)
@@ -299,6 +280,7 @@ class OpenAIEar(TranscriptionEar):
                     piece.text += event.delta or ""
                     piece.moved_at = self._now()
                     self._emit_partial(piece)
+                    self._wake.set()
             case "conversation.item.input_audio_transcription.completed":
                 self._tell_usage(event)
                 if piece := self._piece_of(event.item_id or ""):
@@ -371,14 +353,16 @@ class OpenAIEar(TranscriptionEar):
         for said in list(self._unfinished):
             if said.finished:
                 self._finish(said)
-            elif said.peeked and said.known:
+            elif (stable := said.stable_at) is not None and stable <= self._now():
                 said.peeked = False
                 if text := said.text:
                     self._emit(Transcript(said.number, text, final=False, settled=True))
         for piece in self._waiting():
             if piece.moved_at + self._progress_s <= self._now():
                 self._failed(piece, f"no transcript within {self._progress_s:g} s")
-        return min((piece.moved_at + self._progress_s for piece in self._waiting()), default=None)
+        due = [piece.moved_at + self._progress_s for piece in self._waiting()]
+        due += [stable for said in self._unfinished if (stable := said.stable_at) is not None]
+        return min(due, default=None)
 
     def _pieces(self) -> list[_Piece]:
         return [piece for said in self._unfinished for piece in said.pieces]

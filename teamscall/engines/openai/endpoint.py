@@ -52,17 +52,28 @@ class Endpoint(msgspec.Struct, frozen=True):
         parts = urlsplit(self.base_url)
         return "api-version" in parse_qs(parts.query) and not parts.path.rstrip("/").endswith("/v1")
 
-    def realtime_url(self, model: str = "") -> str:
-        """The Realtime API's address; without a model it is a transcription session's."""
+    def transcription_url(self, model: str) -> str:
+        """The address of a transcription session. OpenAI reads the model in the session;
+        old Azure routes by it, and so do routers in front of other servers."""
+        by_session = self.is_openai and not self.is_old_azure
+        return self._realtime("transcription", "" if by_session else model)
+
+    def realtime_url(self, model: str) -> str:
+        """The address of a voice session."""
+        return self._realtime("", model)
+
+    def _realtime(self, intent: str, model: str) -> str:
         parts = urlsplit(self.base_url)
         scheme = "wss" if parts.scheme == "https" else "ws"
         query = [
             (name, value) for name, values in parse_qs(parts.query).items() for value in values
         ]
-        if not model:
-            query.append(("intent", "transcription"))
-        else:
-            query.append(("deployment" if self.is_old_azure else "model", model))
+        named = {name for name, _ in query}
+        if intent and "intent" not in named:
+            query.append(("intent", intent))
+        name = "deployment" if self.is_old_azure else "model"
+        if model and name not in named:  # the operator's own word stands
+            query.append((name, model))
         return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/realtime?{urlencode(query)}"
 
     def headers(self) -> dict[str, str]:

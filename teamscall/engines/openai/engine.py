@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import msgspec
 
 from teamscall.config.models import Model
 from teamscall.engines.base import CallBrief, Emit, EngineEvent, Phrase, TurnTaking
-from teamscall.engines.cascade import CascadeSession, Deadlines
+from teamscall.engines.cascade import CascadeSession, Deadlines, Manners
 from teamscall.engines.home import Home
 from teamscall.engines.openai import messages
 from teamscall.engines.openai.dialling import Dialler, Purpose
@@ -32,6 +32,8 @@ from teamscall.engines.openai.socket import Socket
 from teamscall.engines.openai.warm import WarmHttp, WarmSessions
 from teamscall.engines.parts import Ear, Mind, Mouth
 from teamscall.engines.phrases import Phrases
+from teamscall.engines.speakable import speakable as make_speakable
+from teamscall.engines.tools import NoTools, Tools
 from teamscall.errors import EngineError
 
 if TYPE_CHECKING:
@@ -86,7 +88,14 @@ class Speaking(msgspec.Struct, frozen=True):
 
 
 class OpenAIEngine:
-    """An :class:`teamscall.engines.base.Engine` that hears, thinks and speaks in turn."""
+    """An :class:`teamscall.engines.base.Engine` that hears, thinks and speaks in turn.
+
+    Args:
+        hearing, thinking, speaking: where and how.
+        tools: what the model may use; another mind has its own.
+        speakable: text is made speakable before it is spoken.
+        deadlines: of each stage's progress.
+    """
 
     def __init__(
         self,
@@ -94,8 +103,12 @@ class OpenAIEngine:
         thinking: Thinking | OtherMind,
         speaking: Speaking,
         *,
+        tools: Tools | None = None,
+        speakable: bool = True,
         deadlines: Deadlines | None = None,
     ) -> None:
+        self._tools = tools or NoTools()
+        self._speakable = speakable
         self._hearing = hearing
         self._thinking = thinking
         self._speaking = speaking
@@ -107,7 +120,7 @@ class OpenAIEngine:
         self._hear_sessions = self._sessions_to_hear()
         self._read_sessions = self._sessions_to_read()
         self._think_warm, self._speak_warm = WarmHttp(self._home), WarmHttp(self._home)
-        self._phrases = Phrases(self._any_mouth)
+        self._phrases = Phrases(self._any_mouth, self._readable)
 
     @property
     def name(self) -> str:
@@ -172,8 +185,7 @@ class OpenAIEngine:
                 open_ear=self._open_ear,
                 mind=self._open_mind(call),
                 mouth=reader,
-                phrase=self.phrase,
-                deadlines=self._deadlines,
+                **self._manners(),
             )
         return CascadeSession(
             call,
@@ -181,9 +193,20 @@ class OpenAIEngine:
             open_ear=self._open_ear,
             mind=self._open_mind(call),
             mouth=self._any_mouth(),
-            phrase=self.phrase,
-            deadlines=self._deadlines,
+            **self._manners(),
         )
+
+    def _manners(self) -> Manners:
+        return {
+            "phrase": self.phrase,
+            "speak_model": self._speaking.voice.model.name,
+            "speakable": self._speakable,
+            "language": self._hearing.language,
+            "deadlines": self._deadlines,
+        }
+
+    def _readable(self, text: str) -> str:
+        return make_speakable(text, self._hearing.language) if self._speakable else text
 
     def warm(self) -> None:
         self._hear_sessions.ahead.ask()
@@ -198,8 +221,9 @@ class OpenAIEngine:
         try:
             async with asyncio.timeout(PREPARE_S), asyncio.TaskGroup() as group:
                 if not self._speaking.voice.model.over_realtime:
-                    for text in texts:
-                        group.create_task(self._phrases.prepare([text]))
+                    # Two at a time: a voice on one's own machine would choke on all at once.
+                    for share in (texts[::2], texts[1::2]):
+                        group.create_task(self._phrases.prepare(share))
                     return
                 reader = self._reader(_ignore)
                 self._mouth = reader
@@ -256,7 +280,8 @@ class OpenAIEngine:
         hearing, opener = self._hearing, self._hear_sessions.open_socket
         is_speech, model = VoiceActivity().is_speech, hearing.model.name
         if hearing.detects == "local":
-            return OpenAIEar(opener, emit, is_speech=is_speech, model=model)
+            streams = hearing.model.streams
+            return OpenAIEar(opener, emit, is_speech=is_speech, model=model, streams=streams)
         pause_s = hearing.detection.silence_duration_ms / 1000
         if hearing.detects == "semantic":
             pause_s = SEMANTIC_PAUSE_S
@@ -278,9 +303,7 @@ class OpenAIEngine:
             detection=hearing.detection if hearing.detects != "local" else None,
         )
         purpose = Purpose("hear", "the recogniser", model.name, "streaming.stt_model")
-        # Old Azure routes carry the deployment in the address; all others only the intent.
-        url = at.realtime_url(model.name if at.is_old_azure else "")
-        return _Sessions(at, url, session, purpose, self._home)
+        return _Sessions(at, at.transcription_url(model.name), session, purpose, self._home)
 
     def _sessions_to_read(self) -> _Sessions:
         at, voice = self._speaking.endpoint, self._speaking.voice
@@ -304,6 +327,8 @@ class OpenAIEngine:
             explain=lambda status: thinking.endpoint.refusal(
                 status, thinking.model.name, "response_model"
             ),
+            tools=self._tools,
+            is_openai=thinking.endpoint.is_openai,
         )
 
     def _reader(self, emit: Emit) -> ReadingMouth:
@@ -322,8 +347,7 @@ class _ReadingSession(CascadeSession):
         open_ear: Callable[[Emit], Ear],
         mind: Mind,
         mouth: Mouth,
-        phrase: Callable[[str], Phrase | None],
-        deadlines: Deadlines | None,
+        **manners: Unpack[Manners],
     ) -> None:
         super().__init__(
             call,
@@ -331,8 +355,7 @@ class _ReadingSession(CascadeSession):
             open_ear=open_ear,
             mind=mind,
             mouth=mouth,
-            phrase=phrase,
-            deadlines=deadlines,
+            **manners,
         )
         self._reader = reader
 
