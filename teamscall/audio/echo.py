@@ -75,7 +75,7 @@ TAKEN = 0.15
 # without a path that explains it.
 UNKNOWN_FRAMES = 2
 SUSPECT = 13.0
-SUSPECT_FRAMES = 16
+SUSPECT_FRAMES = 40
 # An echo of what is this much louder than all that came back as silence may be heard.
 LOUDER = 10 ** (1 / 20)
 VOICE_FRAMES = 4  # the latest frames of voice, which must come from something that loud

@@ -269,6 +269,8 @@ class Conversation:
         if event.fatal and self._ending is not None and self._ending.by == "engine":
             return  # the same failure, reported by another stage
         self._speaking.trouble(event.stage, event.detail, now, fatal=event.fatal)
+        if event.stage == "hear":
+            self._floor.on_hearing_failed()
         if event.fatal:
             self._ready_by = FAR_FUTURE
             apology = self.settings.goodbyes.apology

@@ -80,6 +80,7 @@ class Floor:
         self._over_bot: int | None = None  # the utterance that stopped the bot
         self._excused = 0  # the one that only said "go on", as far as it is settled
         self._peeked = False  # into the pause that is going on
+        self._deaf = False  # hearing failed since words were last heard
         self.last_voice = now
         self.frames_in = 0
 
@@ -253,6 +254,10 @@ class Floor:
             self._engine_hears_speech = False
             self._speaking.release(now)
 
+    def on_hearing_failed(self) -> None:
+        """What the caller says may come back without words, though there were some."""
+        self._deaf = True
+
     def on_engine_speech(
         self, event: engine.SpeechStarted | engine.SpeechStopped, now: float
     ) -> None:
@@ -333,6 +338,9 @@ class Floor:
         else:
             self._speaking.retract(now)
             self._stopping.drop(now)
+            if self._deaf:
+                self._speaking.excuse(now)
+        self._deaf = False
 
     def _answer(self, utterance: int, text: str, awaited: _Awaited, now: float) -> None:
         awaited.answer_by = None
@@ -372,6 +380,7 @@ class Floor:
         for utterance, awaited in list(self._awaited.items()):
             if awaited.deadline <= now:
                 self._speaking.trouble("hear", "the final transcript did not come in time", now)
+                self._deaf = True
                 self.on_transcript(engine.Transcript(utterance, "", True), now)
             elif awaited.answer_by is not None and awaited.answer_by <= now:
                 self._answer(utterance, "", awaited, now)

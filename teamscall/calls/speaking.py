@@ -251,7 +251,8 @@ class Speaking:
             return
         self.playout.finish(turn.number)
         if turn.failed:
-            self._book.trouble("speak" if turn.first_audio else "think", event.error, now)
+            if event.error != self._book.last_trouble:  # told already, with its stage
+                self.trouble("speak" if turn.first_audio else "think", event.error, now)
             if turn.first_audio is None:
                 self._give_up(turn, now)
 
@@ -269,10 +270,14 @@ class Speaking:
         """Nothing came of an answer: say so instead of falling silent."""
         if turn.kind == "answer":
             self._book.over(turn, "failed", self.playout.drop(turn.number), now)
-            self._failed_in_a_row += 1
-            self.failing = self._failed_in_a_row >= limits.MAX_FAILED_ANSWERS
-            if not self.failing:
-                self.say(limits.RETRY_PHRASE, "say", now)
+            self.excuse(now)
+
+    def excuse(self, now: float) -> None:
+        """The caller spoke and cannot be answered: ask again, or give the engine up."""
+        self._failed_in_a_row += 1
+        self.failing = self._failed_in_a_row >= limits.MAX_FAILED_ANSWERS
+        if not self.failing:
+            self.say(limits.RETRY_PHRASE, "say", now)
 
     # --- time -----------------------------------------------------------
 

@@ -22,12 +22,14 @@ class TurnBook:
         turns: begun and not over, by number, in order.
         count: announced so far.
         rested_at: when the latest was over.
+        last_trouble: what was recorded of the engine last.
     """
 
     def __init__(self, orders: Orders, response_timeout_s: float, now: float) -> None:
         self.turns: dict[int, Turn] = {}
         self.count = 0
         self.rested_at = now
+        self.last_trouble = ""
         self._orders = orders
         self._call_id = orders.call_id
         self._response_timeout_s = response_timeout_s
@@ -85,6 +87,7 @@ class TurnBook:
 
     def trouble(self, stage: str, detail: str, now: float, *, fatal: bool = False) -> None:
         """Record that an engine degraded or failed."""
+        self.last_trouble = detail
         wall = self._orders.wall(now)
         self._orders.add(EngineTrouble(self._call_id, wall, stage, detail, fatal))
 

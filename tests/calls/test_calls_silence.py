@@ -211,3 +211,43 @@ class TestWhatItCosts:
         price = Price(minute=0.06, characters=15.0)
         used = engine.EngineUsage("speak", "m", audio_out_s=30, characters=200)
         assert cost_of(used, price) == pytest.approx(0.03 + 200 * 15 / 1e6)
+
+
+class TestARecogniserThatFails:
+    def fail(self, book: Playbook) -> None:
+        book.speak(0.6)
+        book.quiet(1.7)
+        utterance = book.last(engine.CommitUtterance).utterance
+        book(engine.EngineFailed("hear", "no transcript within 4 s"))
+        book(engine.Transcript(utterance, "", True))
+
+    def test_is_no_reason_for_dead_air(self) -> None:
+        book = Playbook()
+        self.fail(book)
+        assert book.last(engine.Say).text == RETRY_PHRASE
+        book.answer(1, RETRY_PHRASE, ms=300)
+        book.wait(1)
+        self.fail(book)
+        assert book.last(engine.Say).text == "Sorry."
+        book.answer(2, "Sorry.", ms=300)
+        book.wait(1)
+        assert book.reason() == "agent-unavailable"
+
+    def test_is_forgiven_when_it_hears_again(self) -> None:
+        book = Playbook()
+        self.fail(book)
+        book.answer(1, RETRY_PHRASE, ms=300)
+        book.wait(1)
+        book.answer(book.ask(), ms=300)
+        book.wait(1)
+        book.speak(0.6)
+        book.quiet(1.7)
+        book(engine.Transcript(book.last(engine.CommitUtterance).utterance, "", True))
+        assert [say.text for say in book.all(engine.Say)] == [RETRY_PHRASE]
+
+    def test_a_failure_is_recorded_once(self) -> None:
+        book = Playbook()
+        turn = book.ask()
+        book(engine.EngineFailed("speak", "the voice: 503"))
+        book(engine.AnswerDone(turn, "failed", error="the voice: 503"))
+        assert [t.stage for t in book.all(records.EngineTrouble)] == ["speak"]

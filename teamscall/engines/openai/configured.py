@@ -58,7 +58,6 @@ def streaming(
                 config.streaming.turn_detection,
                 threshold=config.streaming.vad_threshold,
                 silence_duration_ms=config.streaming.silence_duration_ms,
-                eagerness=config.realtime.eagerness,
             ),
         ),
         other_mind
