@@ -14,8 +14,8 @@ How a frame is judged:
 4. Nothing is known yet. A delay with which something as loud as this was played before,
    and came back as silence, is none; with no delay left this is ``speech``. Else it is
    ``echo`` for the first two frames of voice; from the third on, the likeness with what was
-   played tells (over all levels, delays and rooms of the tests an echo stands out by 13.5
-   and more there, an unrelated voice by 12.3 at most).
+   played tells (over all levels, delays and rooms of the tests an echo stands out by 12 and
+   more in the third frame and by 16 in the fourth, an unrelated voice by 12.3 at most).
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ TAKEN = 0.15
 # without a path that explains it.
 UNKNOWN_FRAMES = 2
 SUSPECT = 13.0
+SUSPECT_EARLY = 11.0  # in the first frame that is judged
 SUSPECT_FRAMES = 40
 # An echo of what is this much louder than all that came back as silence may be heard.
 LOUDER = 10 ** (1 / 20)
@@ -214,7 +215,9 @@ class EchoJudge:
         possible = self._possible_delays(at)
         if not possible.any():
             return "speech"
-        suspect = self._search.outstanding(possible) >= SUSPECT
+        early = self._search.frames == UNKNOWN_FRAMES + 1
+        bar = SUSPECT_EARLY if early else SUSPECT
+        suspect = self._search.outstanding(possible) >= bar
         most = SUSPECT_FRAMES if suspect else UNKNOWN_FRAMES
         return "echo" if self._search.frames <= most else "speech"
 

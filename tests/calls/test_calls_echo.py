@@ -54,8 +54,8 @@ def echo(name: str, delay_ms: int, db: float) -> np.ndarray[tuple[int], np.dtype
 
 
 @pytest.mark.parametrize("name", sorted(PATHS))
-@pytest.mark.parametrize("db", [-3, -12, -24])
-@pytest.mark.parametrize("delay_ms", [40, 120, 250, 500])
+@pytest.mark.parametrize("db", [-6, -12, -18, -30])
+@pytest.mark.parametrize("delay_ms", [0, 40, 120, 250, 400, 700])
 def test_it_interrupts_nothing_and_is_not_heard_as_words(
     name: str, db: float, delay_ms: int
 ) -> None:
