@@ -138,27 +138,12 @@ def told(called: Called) -> bool:
     return called.spoke and any(turn.heard_text and turn.kind != "reprompt" for turn in turns)
 
 
-def cases(part: Part, silent: str = "") -> list[Any]:
-    marks = [pytest.mark.xfail(strict=True, reason=silent)] if silent else []
-    return [pytest.param(case, marks=marks) for case, fault in EVER.items() if fault.part == part]
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        *cases("think"),
-        *cases("hear", "nobody tells the caller that an utterance was lost"),
-        *cases("speak", "there is no other voice yet"),
-    ],
-)
+@pytest.mark.parametrize("case", EVER)
 def test_one_that_stays_is_told(case: str, calls: dict[str, Called]) -> None:
     assert told(calls[case])
 
 
-TWICE = "an answer that fails is told of twice, the second time as the model's failure"
-
-
-@pytest.mark.parametrize("case", [*cases("hear"), *cases("think", TWICE), *cases("speak", TWICE)])
+@pytest.mark.parametrize("case", EVER)
 def test_a_trouble_is_told_once_and_of_its_own_part(case: str, calls: dict[str, Called]) -> None:
     part, troubles = EVER[case].part, calls[case].troubles
     assert troubles
