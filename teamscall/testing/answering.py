@@ -121,7 +121,9 @@ class Response:
         limits = {"limit": 20_000, "remaining": 19_000, "reset_seconds": 0.5}
         rate_limits = [{"name": name, **limits} for name in ("requests", "tokens")]
         await self._send("rate_limits.updated", rate_limits=rate_limits)
-        await self._pause(self._wait_s)
+        asked = self._cloud.clock.now()
+        pcm = await self._synthesised()
+        await self._pause(self._wait_s - self._cloud.clock.now() + asked)
         failure = self._failure
         if not self.stopped:
             if self.in_band:
@@ -129,7 +131,7 @@ class Response:
             if self._answer.tool:
                 await self._call_tool()
             else:
-                await self._say()
+                await self._say(pcm)
         if self.stopped:
             details = {"type": "cancelled", "reason": self._reason}
             await self._done("cancelled", details)
@@ -165,16 +167,25 @@ class Response:
 
     # --- words --------------------------------------------------------------------------
 
-    async def _say(self) -> None:
+    @property
+    def _text(self) -> str:
+        empty = self._answer.tool or isinstance(self._failure, Empty)
+        return "" if empty else "".join(tokens(self._answer.say)[:MAX_WORDS])
+
+    async def _synthesised(self) -> bytes:
+        """The speech, made while the first byte is waited for: it adds nothing to the wait."""
+        text = self._text if self._modality == "audio" else ""
+        return await self._cloud.voice.speak(text, self._speed) if text else b""
+
+    async def _say(self, pcm: bytes) -> None:
         await self._item_added()
         place = {"response_id": self.id, "item_id": self.item["id"], "output_index": 0}
         place["content_index"] = 0
         audio = self._modality == "audio"
         part: Json = {"type": "audio", "transcript": ""} if audio else {"type": "text", "text": ""}
         await self._send("response.content_part.added", **place, part=part)
-        empty = isinstance(self._failure, Empty)
-        text = "" if empty else "".join(tokens(self._answer.say)[:MAX_WORDS])
-        whole = await (self._speak(text, place) if audio else self._write(text, place))
+        text = self._text
+        whole = await (self._speak(text, pcm, place) if audio else self._write(text, place))
         said = "".join(self._said)
         content = self.item["content"][0]
         if not self._truncated:
@@ -200,10 +211,9 @@ class Response:
             await self._pause(self._cloud.settings.token_ms / 1000)
         return self.stopped or not _strikes(self._failure)
 
-    async def _speak(self, text: str, place: Json) -> bool:
+    async def _speak(self, text: str, pcm: bytes, place: Json) -> bool:
         """Send the words a little ahead of the audio that says them, in step."""
         settings = self._cloud.settings
-        pcm = await self._cloud.voice.speak(text, self._speed) if text else b""
         format_ = self._about["audio"]["output"]["format"]
         audio, per_ms = formats.outward(pcm, format_), formats.bytes_per_ms(format_)
         size = settings.delta_ms * per_ms

@@ -249,14 +249,19 @@ class LiveSession:
     ) -> None:
         try:
             async with self._mouth:
-                if await _waited(wait_s, stop):
-                    await self._voice("" if isinstance(failure, Empty) else text, failure, stop)
+                text = "" if isinstance(failure, Empty) else text
+                asked = self._cloud.clock.now()
+                # Made while the first byte is waited for: it adds nothing to the wait.
+                pcm = await self._cloud.voice.speak(text) if text else b""
+                if await _waited(wait_s - self._cloud.clock.now() + asked, stop):
+                    await self._voice(text, pcm, failure, stop)
         finally:
             self._speaking.discard(stop)
 
-    async def _voice(self, text: str, failure: Failure | None, stop: asyncio.Event) -> None:
+    async def _voice(
+        self, text: str, pcm: bytes, failure: Failure | None, stop: asyncio.Event
+    ) -> None:
         settings, format_ = self._cloud.settings, self._session["audio"]["format"]
-        pcm = await self._cloud.voice.speak(text) if text else b""
         audio, per_ms = formats.outward(pcm, format_), formats.bytes_per_ms(format_)
         size = settings.delta_ms * per_ms
         chunks = [audio[at : at + size] for at in range(0, len(audio), size)]

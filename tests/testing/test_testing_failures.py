@@ -6,6 +6,7 @@ import asyncio
 import base64
 import gc
 import socket
+import time
 from typing import Any
 
 import httpx2
@@ -27,6 +28,7 @@ from teamscall.testing import (
     Stall,
     parse_failure,
 )
+from teamscall.testing.voice import ToneVoice
 
 VOICE = "model=gpt-realtime-2.1"
 TRANSCRIPT = "conversation.item.input_audio_transcription"
@@ -356,6 +358,31 @@ def test_latencies_are_kept_in_order() -> None:
             assert at["response.output_audio.delta"] - at["response.created"] >= 0.089
 
     with_fake(test, Settings(hear_ms=30, think_ms=40, speak_first_byte_ms=50, speak_speed=20))
+
+
+def test_the_voice_is_made_during_the_wait_and_not_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the stand-in is slower than its settings say, by what its machine takes."""
+    asked: list[float] = []
+    speak = ToneVoice.speak
+
+    async def noted(voice: ToneVoice, text: str, speed: float = 1.0) -> bytes:
+        asked.append(time.monotonic())
+        return await speak(voice, text, speed)
+
+    monkeypatch.setattr(ToneVoice, "speak", noted)
+
+    async def test(fake: FakeOpenAI) -> None:
+        async with peer(fake, VOICE) as voice:
+            await voice.say("response.create")
+            await voice.until("response.output_audio.delta")
+            at = {e.type: e.at for e in fake.visits("/realtime")[0].sent}
+            created, spoke = at["response.created"], at["response.output_audio.delta"]
+            assert spoke - created >= 0.299
+            assert asked[0] - created < spoke - asked[0]
+
+    with_fake(test, Settings(speak_first_byte_ms=300))
 
 
 def test_hostile_peers_leave_the_stand_in_alone() -> None:
