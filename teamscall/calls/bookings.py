@@ -11,6 +11,8 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from teamscall.calls.registry import Slots
@@ -27,6 +29,7 @@ class Grant(msgspec.Struct, frozen=True):
 
     caller: Caller
     until: float
+    settings: Mapping[str, object] = {}
 
 
 class Placed(msgspec.Struct, frozen=True):

@@ -85,7 +85,9 @@ class CSharpLine:
                 desk.warm()
             if asked:
                 until = desk.clock.now() + desk.config.bridge.auth_grant_ms / 1000
-                granted = Grant(event.caller, until) if decision.authorized else None
+                granted = None
+                if decision.authorized:
+                    granted = Grant(event.caller, until, decision.settings)
                 desk.bookings.decided(call_id, granted)
             elif not decision.authorized:
                 desk.bookings.revoke(call_id)
@@ -123,8 +125,8 @@ class CSharpLine:
         elif decision.authorized and grant and _key(grant.caller) != _key(event.caller):
             decision = _OTHER_IDENTITY
         desk.deciding.record(request, link.address, decision)
-        if decision.authorized:
-            desk.start(link, event, event.recording)
+        if decision.authorized and grant is not None:
+            desk.start(link, event, event.recording, settings=grant.settings)
             return
         if grant is not None:
             desk.slots.give_back(call_id)

@@ -14,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import msgspec
 
 from teamscall.calls.bookings import Bookings, Placed
 from teamscall.calls.call import Call
@@ -26,7 +28,7 @@ from teamscall.calls.registry import Slots
 from teamscall.calls.settings import CallSettings, call_settings
 from teamscall.calls.tasks import Tasks
 from teamscall.clock import Clock
-from teamscall.config import Config
+from teamscall.config import Config, for_one_call
 from teamscall.engines.base import Engine
 from teamscall.policy.authorization import Decision, Policy, PolicyRequest
 from teamscall.wire import events as wire
@@ -124,8 +126,10 @@ class Desk:
         event: wire.CallStarted,
         recording: wire.RecordingStatus | None,
         placed: Placed | None = None,
+        settings: Mapping[str, object] | None = None,
     ) -> Call | None:
-        """Start a call that holds its slot. None: there is no engine for it; its slot is
+        """Start a call that holds its slot. ``settings``: its own, of the configuration's
+        keys. None: there is no engine for it; its slot is
         given back, and the far side has been told."""
         setup = Setup(
             call_id=event.call_id,
@@ -144,7 +148,7 @@ class Desk:
         try:
             call = Call(
                 setup,
-                self.settings[link.dialect],
+                self._settings(event.call_id, link.dialect, settings),
                 link,
                 self._voice,
                 self.clock,
@@ -161,6 +165,21 @@ class Desk:
         self.tasks.spawn(self._run(call), f"call {call.call_id}")
         call.begin()
         return call
+
+    def _settings(
+        self, call_id: str, dialect: wire.Dialect, given: Mapping[str, object] | None
+    ) -> CallSettings:
+        if not given:
+            return self.settings[dialect]
+        config, problems = for_one_call(self.config, given)
+        for problem in problems:
+            log.warning("A call's own setting", extra={"callId": call_id, "detail": problem})
+        usual = self.settings[dialect]
+        # The filling sound is read from its file once, when the bridge starts.
+        silent = msgspec.structs.replace(config.filler, sound="")
+        own = call_settings(msgspec.structs.replace(config, filler=silent), dialect)
+        filler = msgspec.structs.replace(own.filler, sound=usual.filler.sound)
+        return msgspec.structs.replace(own, filler=filler)
 
     def start_placed(
         self, link: Link, event: wire.CallStarted, recording: wire.RecordingStatus | None

@@ -124,7 +124,7 @@ class StandInLine:
                 self.refuse("not-allowed")
                 return
             self._state = "started"
-            call = self._desk.start(self._link, event, self._recording)
+            call = self._desk.start(self._link, event, self._recording, settings=decision.settings)
             while call is not None and self._early:
                 call.feed(self._early.popleft())
 

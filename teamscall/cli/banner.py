@@ -33,6 +33,8 @@ def who_may_call(config: Config) -> str:
 
 def facts(bridge: Running, loaded: Loaded) -> list[tuple[str, str]]:
     """The banner's rows."""
+    from teamscall.engines.select import describe_choice
+
     config = loaded.config
     rows = [
         (", ".join(_DIALECTS[d] for d in listening.dialects), " ".join(listening.urls))
@@ -40,6 +42,7 @@ def facts(bridge: Running, loaded: Loaded) -> list[tuple[str, str]]:
     ]
     rows += [
         ("engine", bridge.engine.describe()),
+        ("chosen by", describe_choice(config).reason),
         ("who may call", who_may_call(config)),
         (
             "limits",

@@ -10,6 +10,7 @@ from teamscall.config.checks import openai_key, resolved_engine, resolved_mode
 from teamscall.config.entries import HEADERS, Price, Tool, listed
 from teamscall.config.load import Loaded, default_paths, load_config
 from teamscall.config.options import Option, entry_options, iter_options
+from teamscall.config.percall import for_one_call
 from teamscall.config.secret import Secret, encode_hook
 from teamscall.config.talk import (
     BargeIn,
@@ -74,6 +75,7 @@ __all__ = [
     "default_paths",
     "encode_hook",
     "entry_options",
+    "for_one_call",
     "iter_options",
     "listed",
     "load_config",

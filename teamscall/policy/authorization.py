@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+import msgspec
+
 from teamscall.config import Authorization
 from teamscall.errors import PolicyError
 from teamscall.policy.hook import HookSettings, prepare_hook, run_hook
@@ -76,7 +78,7 @@ class Policy:
             )
         else:
             if answer.authorized:
-                return decision
+                return msgspec.structs.replace(decision, settings=answer.settings)
             return Decision(
                 False, "hook", printable(answer.reason, _MAX_REASON) or "Denied by hook"
             )

@@ -5,13 +5,15 @@ Rule 2: whatever is not a well-formed answer in time is a ``PolicyError``, never
 Rule 3: how a command is run and killed is :mod:`teamscall.asking`'s.
 
 The request is one JSON object (``version``, ``callId``, ``dialect``, ``on``, ``caller``);
-the answer is one JSON object, ``{"authorized": bool, "reason"?: string}``. A command
+the answer is one JSON object, ``{"authorized": bool, "reason"?: string, "settings"?: object}``,
+where ``settings`` are keys of the configuration for this one call. A command
 gets it on stdin, answers on stdout and exits with 0; a URL gets a POST and answers 200.
 """
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
 
@@ -35,11 +37,13 @@ class HookAnswer(msgspec.Struct, frozen=True):
 
     authorized: bool
     reason: str = ""
+    settings: dict[str, Any] = {}
 
 
 class _Answer(msgspec.Struct):
     authorized: bool
     reason: str | None = None
+    settings: dict[str, Any] | None = None
 
 
 class _Caller(msgspec.Struct, rename="camel"):
@@ -113,4 +117,4 @@ def _decode(body: bytes) -> HookAnswer:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         # The decoder's words quote field names and types, never values.
         raise PolicyError(f"its answer is malformed: {printable(str(error))}") from error
-    return HookAnswer(answer.authorized, answer.reason or "")
+    return HookAnswer(answer.authorized, answer.reason or "", answer.settings or {})

@@ -7,7 +7,7 @@ case-folded, because tenant and object ids are GUIDs and addresses ignore case.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,11 +21,15 @@ UNDECIDED = "Authorization error"  # the reason when the decision itself fails
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """Whether a call may happen. ``reason`` is empty when it may."""
+    """Whether a call may happen. ``reason`` is empty when it may.
+
+    ``settings``: keys of the configuration that the hook has given this one call.
+    """
 
     authorized: bool
     strategy: str
     reason: str = ""
+    settings: dict[str, Any] = {}
 
 
 class PolicyRequest(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from switchboard_rig import ANN, BOB, FakeLink, rig
 
-from teamscall.calls.records import CallClosed, CallOpened, Decided, Heard
+from teamscall.calls.records import CallClosed, CallOpened, Decided, Heard, TurnBegan
 from teamscall.clock import ManualClock
 from teamscall.config import Authorization, Inbound
 from teamscall.engines.echo import EchoEngine
@@ -159,6 +159,20 @@ class TestAuthRequest:
                 site.start(link, "c1")
                 assert bool(link.of(wire.HangUp)) is not expected[0]
                 assert site.free == (4 if expected[0] else 5)
+
+        asyncio.run(run())
+
+    def test_whose_hook_gives_the_call_its_own_greeting(self) -> None:
+        said = '{"authorized": true, "settings": {"inbound": {"greeting": "Hello, Ada."}, "x": 1}}'
+
+        async def run() -> None:
+            async with rig(authorization=hook(said)) as site:
+                link = site.csharp()
+                site.ask(link, "c1")
+                await site.until(lambda: link.of(wire.AuthAnswer))
+                site.start(link, "c1")
+                await site.until(lambda: site.of(TurnBegan))
+                assert [turn.kind for turn in site.of(TurnBegan)] == ["greeting"]
 
         asyncio.run(run())
 
