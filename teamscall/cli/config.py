@@ -41,10 +41,11 @@ def show(
     ] = False,
 ) -> None:
     """Show every key's effective value and where it came from; secrets are masked."""
+    import datetime
     import json
 
     from teamscall.cli.settings import load
-    from teamscall.config import Secret, iter_options, listed
+    from teamscall.config import Secret, iter_options, listed, resolved_models
 
     if json_ and toml:
         raise typer.BadParameter("--json and --toml exclude each other")
@@ -60,8 +61,11 @@ def show(
     for path, value in listed(loaded.config.tools, loaded.config.prices):
         values[path] = list(value) if isinstance(value, tuple) else value
     origins = {path: _origin(loaded.origins, path) for path in values}
+    stands_for = resolved_models(loaded.config, datetime.date.today())
     if json_:
         rows = {p: {"value": v, "origin": origins[p]} for p, v in values.items()}
+        for path, model in stands_for.items():
+            rows[path]["resolved"] = model
         typer.echo(json.dumps({"v": 1, "config": rows}, indent=2, ensure_ascii=False))
     elif toml:
         import msgspec
@@ -75,7 +79,8 @@ def show(
         width = max(map(len, values))
         for path, value in values.items():
             shown = json.dumps(value, ensure_ascii=False)
-            typer.echo(f"{path:<{width}}  {shown}  ({origins[path]})")
+            today = f", today {stands_for[path]}" if path in stands_for else ""
+            typer.echo(f"{path:<{width}}  {shown}  ({origins[path]}{today})")
 
 
 def _origin(origins: Mapping[str, str], path: str) -> str:

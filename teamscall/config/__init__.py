@@ -11,6 +11,7 @@ from teamscall.config.entries import HEADERS, Price, Tool, listed
 from teamscall.config.load import Loaded, default_paths, load_config
 from teamscall.config.options import Option, entry_options, iter_options
 from teamscall.config.percall import for_one_call
+from teamscall.config.resolved import resolved_models
 from teamscall.config.secret import Secret, encode_hook
 from teamscall.config.talk import (
     BargeIn,
@@ -82,4 +83,5 @@ __all__ = [
     "openai_key",
     "resolved_engine",
     "resolved_mode",
+    "resolved_models",
 ]
