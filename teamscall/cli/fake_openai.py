@@ -53,7 +53,7 @@ def fake_openai(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object per request.")] = False,
 ) -> None:
-    """Stand in for OpenAI: Realtime, speech, chat, responses and models, without a key.
+    """Stand in for OpenAI: Realtime, Live, speech, chat, responses and models, without a key.
 
     It is as strict as the real service, and fails as told. Point a client's base URL at what
     it prints. Ctrl-C ends it.
