@@ -171,6 +171,7 @@ def test_text_that_is_not_utf8_closes_1007() -> None:
         frame(Opcode.TEXT, b"{", fin=False) + frame(Opcode.TEXT, b"{}"),
         b"\x09\x80\0\0\0\0",  # a fragmented ping
     ],
+    ids=["unmasked", "continuation", "opcode", "reserved", "interleaved", "fragmented"],
 )
 def test_bad_frames_close_1002(sent: bytes) -> None:
     async def test() -> None:
