@@ -36,12 +36,14 @@ class CallBrief(msgspec.Struct, frozen=True):
     """What an engine may know about a call. Names are for addressing the caller.
 
     ``history``: what was said before this session, when it takes over from another one.
+    ``backed``: another one would take over from it, so a stall is not waited for twice.
     """
 
     call_id: str
     direction: Literal["inbound", "outbound"] = "inbound"
     caller_name: str = ""
     history: tuple[Line, ...] = ()
+    backed: bool = False
 
 
 # --- commands: call -> engine -------------------------------------------------------
