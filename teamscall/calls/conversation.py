@@ -270,7 +270,7 @@ class Conversation:
             return  # the same failure, reported by another stage
         self._speaking.trouble(event.stage, event.detail, now, fatal=event.fatal)
         if event.stage == "hear":
-            self._floor.on_hearing_failed()
+            self._floor.on_hearing_failed(now)
         if event.fatal:
             self._ready_by = FAR_FUTURE
             apology = self.settings.goodbyes.apology

@@ -159,7 +159,8 @@ class FallbackSession:
 
     def _begin(self, leg: Leg) -> None:
         history, leg.since = self._turns.history()
-        call = msgspec.structs.replace(self._call, history=self._call.history + history)
+        history = self._call.history + history
+        call = msgspec.structs.replace(self._call, history=history, backed=bool(self._left))
         leg.session = leg.engine.open(call, lambda event: self._on_event(leg, event))
         self._open.append(leg)
 

@@ -20,6 +20,7 @@ from teamscall.engines.base import EngineUsage
 from teamscall.engines.minds.retrying import retry_after_s
 from teamscall.engines.minds.tool_calls import Exchanges, ToolCall, ToolCallReader
 from teamscall.engines.parts import Question, Thought
+from teamscall.engines.requests import noted
 from teamscall.engines.tools import NoTools, ToolResult, Tools
 from teamscall.errors import EngineError
 
@@ -193,11 +194,15 @@ class ChatMind:
         return request
 
     async def _stream(self, request: dict[str, Any], heard: _Round) -> AsyncGenerator[str]:
-        stream = await self._connected().chat.completions.create(**request)
-        async with stream:
-            async for chunk in stream:
-                if text := heard.take(chunk):
-                    yield text
+        with noted("think") as asked:
+            stream = await self._connected().chat.completions.create(**request)
+            asked.answered(stream.response.headers)
+            async with stream:
+                async for chunk in stream:
+                    asked.moved()
+                    if text := heard.take(chunk):
+                        yield text
+                        asked.moved()  # however long it took to speak it
 
     def _refuses_tools(
         self, error: Exception, messages: Sequence[ChatCompletionMessageParam]
@@ -234,10 +239,9 @@ class ChatMind:
             return EngineError("the chat endpoint timed out", stage="think", retryable=True)
         if isinstance(error, openai.APIConnectionError):
             return EngineError(
-                "the chat endpoint cannot be reached",
+                f"the chat endpoint cannot be reached. Look at {self._setting}.",
                 stage="think",
                 retryable=True,
-                hint=f"Look at {self._setting}.",
             )
         if isinstance(error, openai.APIStatusError):
             # The body may quote the key or the caller: only the status is told.

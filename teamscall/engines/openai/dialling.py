@@ -21,6 +21,7 @@ from teamscall import __version__
 from teamscall.engines.base import Stage
 from teamscall.engines.openai.endpoint import CONNECT_S, Endpoint
 from teamscall.engines.openai.messages import Trouble, read
+from teamscall.engines.requests import request_id
 from teamscall.errors import EngineError
 from teamscall.text import printable
 
@@ -123,6 +124,8 @@ class Dialler:
             )
         except InvalidStatus as refused:
             status = refused.response.status_code
+            asked = {"status": status, "request": request_id(refused.response.headers)}
+            log.warning("OpenAI refused a session", extra={"stage": self.purpose.stage, **asked})
             if status in _FATAL_STATUS:
                 what, hint = self._endpoint.refusal(
                     status, self.purpose.model, self.purpose.model_setting

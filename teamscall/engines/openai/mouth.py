@@ -19,6 +19,7 @@ from teamscall.config.models import Model
 from teamscall.engines.openai.endpoint import Endpoint
 from teamscall.engines.openai.messages import RATE
 from teamscall.engines.parts import Speech
+from teamscall.engines.requests import noted
 from teamscall.errors import EngineError, InputError
 
 if TYPE_CHECKING:
@@ -87,12 +88,18 @@ class SpeechMouth:
 
         begun = False
         try:
-            async with self._client.audio.speech.with_streaming_response.create(
-                input=text[:MAX_INPUT_CHARS], **self._asked
-            ) as response:
-                async for speech in self._read(response.headers, response.iter_bytes()):
-                    begun = True
-                    yield speech
+            with noted("speak") as request:
+                async with self._client.audio.speech.with_streaming_response.create(
+                    input=text[:MAX_INPUT_CHARS], **self._asked
+                ) as response:
+                    request.answered(response.headers)
+                    async for speech in self._read(response.headers, response.iter_bytes()):
+                        begun = True
+                        request.moved()
+                        yield speech
+                        request.moved()  # however long the caller's ears took
+                if not begun:
+                    raise _error("the voice answered with no audio", retryable=True)
         except openai.APITimeoutError:
             raise _error("the voice timed out", retryable=True) from None
         except openai.APIConnectionError:
@@ -116,8 +123,6 @@ class SpeechMouth:
             raise _error(f"the voice failed ({type(error).__name__})") from None
         except InputError as error:
             raise _error(f"the voice's WAV cannot be read: {error.message}") from None
-        if not begun:
-            raise _error("the voice answered with no audio", retryable=True)
 
     async def _read(self, headers: Any, chunks: AsyncIterator[bytes]) -> AsyncGenerator[Speech]:
         kind = str(headers.get("content-type", "")).partition(";")[0].strip().lower()

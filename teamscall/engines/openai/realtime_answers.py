@@ -79,6 +79,7 @@ class Answers:
         self._speed = speed
         self._belt = Toolbelt(call, tools, line.spawn)
         self._phrase = phrase
+        self._backed = call.backed
         self._waits = waits
         self._now = now
         self._waiting: deque[Answer] = deque()
@@ -251,6 +252,7 @@ class Answers:
         self._line.tell(AnswerAudio(answer.turn, pcm, messages.RATE, text))
         answer.deadline = self._now() + self._waits.next_audio
         if begins:
+            self._line.wake.set()  # that is sooner than its first sound was due
             self._hearing.answering()
         if answer.reading:
             if begins:
@@ -466,6 +468,8 @@ class Answers:
             if answer.busy_since and now - answer.busy_since < self._waits.stopped:
                 self._retry_busy(answer)
             else:
+                if self._backed and not answer.begun:
+                    answer.asks = MAX_ASKS  # the caller has waited: the other engine's turn
                 self._line.restart("an answer made no progress")
         self._next()
 

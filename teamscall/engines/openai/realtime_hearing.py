@@ -16,7 +16,13 @@ from collections import deque
 from collections.abc import Callable
 
 from teamscall.audio.resample import Resampler
-from teamscall.engines.base import EngineFailed, SpeechStarted, SpeechStopped, Transcript
+from teamscall.engines.base import (
+    EngineDegraded,
+    EngineFailed,
+    SpeechStarted,
+    SpeechStopped,
+    Transcript,
+)
 from teamscall.engines.guard import Guard
 from teamscall.engines.openai import messages
 from teamscall.engines.openai.messages import ServerEvent
@@ -65,6 +71,7 @@ class Hearing:
         transcriber: the model's name; "": nothing is transcribed.
         is_speech: tells whether a 640-byte frame holds speech.
         answering: whether an answer is asked for or on its way.
+        backed: another engine would hear what this session does not.
     """
 
     def __init__(
@@ -76,6 +83,7 @@ class Hearing:
         transcriber: str,
         is_speech: Callable[[bytes], bool],
         answering: Callable[[], bool],
+        backed: bool = False,
         waits: Waits,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -84,6 +92,7 @@ class Hearing:
         self._detection = turn_detection
         self._transcriber = transcriber
         self._answering = answering
+        self._backed = backed
         self._waits = waits
         self._now = now
         self._voicing = Voicing(is_speech)
@@ -103,7 +112,8 @@ class Hearing:
         self._ignored = 0  # the last that was
         self._numbers = 0
         self._suspected_at: float | None = None
-        self._deaf = 0
+        self._deaf = 0  # sessions in a row that should have heard the caller and did not
+        self._heard_once = False
         self.given_up = 0  # finals that never came
 
     @property
@@ -211,7 +221,8 @@ class Hearing:
         """
         self._items.clear()
         self._unacknowledged.clear()
-        self._suspected_at = None
+        # What the last session should have heard, this one is sent again.
+        self._suspected_at = self._now() if self._deaf == 1 else None
         sent = 0
         owed = [said for said in self._unfinished if said.number in self._unanswered]
         for said in [said for said in self._unfinished if said not in owed]:
@@ -272,6 +283,7 @@ class Hearing:
         self._suspected_at, self._deaf = None, 0
         if self._detection is None:
             return
+        self._heard_once = True
         if self._again_until != FAR_FUTURE and self._open is not None:
             self._again_until = FAR_FUTURE
             self._name(self._open, item)
@@ -378,7 +390,7 @@ class Hearing:
     def _deaf_at(self) -> float:
         if self._suspected_at is None:
             return FAR_FUTURE
-        return self._suspected_at + self._waits.heard * (1 << self._deaf)
+        return self._suspected_at + self._waits.heard * (1 << max(0, self._deaf - 1))
 
     def tick(self) -> None:
         now = self._now()
@@ -401,8 +413,21 @@ class Hearing:
             self._suspected_at = None
             self._deaf = min(self._deaf + 1, MAX_DEAF)
             if self._deaf > 1:
-                self._line.tell(EngineFailed("hear", "the session does not hear the caller"))
+                self._tell_deaf()
             self._line.restart("it takes audio and hears nothing")
+
+    def _tell_deaf(self) -> None:
+        """Two sessions did not hear the same words: they must be said again."""
+        self._kept.clear()
+        self._flags.clear()
+        detail = "the session does not hear the caller"
+        if self._heard_once and not self._backed:
+            # It did hear before: what our detection is sure of may be music on hold.
+            self._line.tell(EngineDegraded("hear", detail))
+            return
+        self._line.tell(EngineFailed("hear", detail))
+        if self._backed:
+            self._line.tell(EngineFailed("session", detail, fatal=True))
 
     def _suspect(self) -> None:
         """Note since when the service should have heard the caller (E2)."""

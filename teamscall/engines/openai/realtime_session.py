@@ -104,6 +104,7 @@ class RealtimeSession:
             transcriber=transcriber,
             is_speech=is_speech,
             answering=lambda: not self._answers.idle,
+            backed=call.backed,
             waits=waits,
             now=now,
         )
@@ -204,6 +205,8 @@ class RealtimeSession:
             self._hearing.refused(event.error)
         else:
             self._hearing.received(event)
+        if not event.type.endswith(".delta"):
+            self._line.wake.set()  # a deadline may be sooner now
 
     # --- time, and the end -----------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from websockets.exceptions import ConnectionClosed
 from teamscall.engines.openai.dialling import Dialler, Lost, Purpose
 from teamscall.engines.openai.endpoint import Endpoint
 from teamscall.engines.openai.messages import ServerEvent, read
+from teamscall.engines.requests import request_id
 from teamscall.errors import EngineError
 
 __all__ = ["Purpose", "Socket"]
@@ -82,6 +83,7 @@ class Socket:
         self._outbox_bytes = 0
         self._news = asyncio.Event()  # for the writer
         self._restart_reason = ""
+        self._request = ""  # the vendor's name for the session's upgrade
         self.ready = False
         self.opened_at = 0.0
         self.sessions = 0
@@ -119,22 +121,30 @@ class Socket:
                 await self._session()
             except Lost as loss:
                 self._lost(loss.reason)
-                log.warning(
-                    "The socket to OpenAI was lost",
-                    extra={"stage": self._dialler.purpose.stage, "reason": loss.reason},
-                )
+                self._note("The socket to OpenAI was lost", loss.reason)
                 if self.opened_at > good_until and self._now() - self.opened_at > HEALTHY_S:
                     good_until, delays = self._now(), self._delays()
                 wait = max(next(delays), loss.wait_s)
                 if self._now() + wait - good_until > self._patience_s:
                     raise self._dialler.error(loss.reason, retryable=True) from None
                 await asyncio.sleep(wait)
+            except EngineError as error:
+                self._note("The socket to OpenAI is given up", error.message)
+                raise
+
+    def _note(self, what: str, reason: str) -> None:
+        stage = self._dialler.purpose.stage
+        extra = {"stage": stage, "reason": reason, "request": self._request}
+        log.warning(what, extra=extra)
 
     # --- one session -----------------------------------------------------------------------
 
     async def _session(self) -> None:
         """Raises Lost, or EngineError for good."""
+        self._request = ""
         connection = await self._open()
+        if connection.response is not None:
+            self._request = request_id(connection.response.headers)
         try:
             self._outbox.clear()
             self._outbox_bytes = 0
