@@ -270,11 +270,19 @@ class Conversation:
             return  # the same failure, reported by another stage
         self._speaking.trouble(event.stage, event.detail, now, fatal=event.fatal)
         if event.stage == "hear":
-            self._floor.on_hearing_failed(now)
+            self._floor.on_hearing_failed()
+            self._excuse_unheard(now)
         if event.fatal:
             self._ready_by = FAR_FUTURE
             apology = self.settings.goodbyes.apology
             self._end(EndRequested("agent-unavailable", "engine", apology, event.detail), now)
+
+    def _excuse_unheard(self, now: float) -> None:
+        """Ask for what the engine missed altogether: no transcript will say that it did."""
+        floor, speaking = self._floor, self._speaking
+        unanswered = speaking.resting and floor.last_voice > speaking.rested_at
+        if self._listens and unanswered and not (floor.waiting or floor.caller_speaks):
+            speaking.excuse(now)
 
     # --- the link -----------------------------------------------------------
 
