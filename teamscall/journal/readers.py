@@ -47,6 +47,9 @@ class CallRow(msgspec.Struct, frozen=True):
     underruns: int
     turns: int
     interruptions: int
+    carried_on: int
+    speculated: int
+    thrown_away: int
     user_id: str
     tenant_id: str
     display_name: str
@@ -102,6 +105,27 @@ class EventRow(msgspec.Struct, frozen=True):
     turn: int | None
     number: int | None
     ms: float | None
+    detected_ms: float | None
+
+
+class UsageRow(msgspec.Struct, frozen=True):
+    """What one stage used of a model in one turn; ``turn`` 0: in the whole call."""
+
+    call_id: str
+    wall_ms: int
+    turn: int
+    stage: str
+    model: str
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    audio_input_tokens: int
+    audio_output_tokens: int
+    audio_in_s: float
+    audio_out_s: float
+    characters: int
+    cost: float | None
+    currency: str
 
 
 def calls(path: Path, *, call_id: str = "", limit: int = 100) -> list[CallRow]:
@@ -128,6 +152,12 @@ def events(path: Path, *, call_id: str = "", limit: int = 100) -> list[EventRow]
     return _rows(path, "events", EventRow, call_id, limit)
 
 
+def usage(path: Path, *, call_id: str = "", limit: int = 100) -> list[UsageRow]:
+    """The newest counts of what models were used for, or those of one call. Raises as
+    ``calls``."""
+    return _rows(path, "usage", UsageRow, call_id, limit)
+
+
 def _rows(path: Path, table: str, row: type[_T], call_id: str, limit: int) -> list[_T]:
     names = row.__struct_fields__
     where, given = ("WHERE call_id = ?", (call_id,)) if call_id else ("", ())
@@ -151,6 +181,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         )
         try:
             schema.refuse_newer(connection, path)
+            schema.refuse_older(connection, path)
             yield connection
         finally:
             connection.close()

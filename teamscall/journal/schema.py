@@ -106,7 +106,38 @@ _VERSION_1 = (
     "CREATE INDEX events_by_time ON events (wall_ms)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+_VERSION_2 = (
+    # What stages used of their models, as vendors count it. Turn 0 is the whole call, with
+    # what belonged to no turn.
+    """
+    CREATE TABLE usage (
+        id INTEGER PRIMARY KEY,
+        call_id TEXT NOT NULL,
+        wall_ms INTEGER NOT NULL,
+        turn INTEGER NOT NULL,
+        stage TEXT NOT NULL,
+        model TEXT NOT NULL,
+        input_tokens INTEGER NOT NULL,
+        cached_tokens INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL,
+        audio_input_tokens INTEGER NOT NULL,
+        audio_output_tokens INTEGER NOT NULL,
+        audio_in_s REAL NOT NULL,
+        audio_out_s REAL NOT NULL,
+        characters INTEGER NOT NULL,
+        cost REAL,
+        currency TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX usage_by_call_id ON usage (call_id)",
+    "CREATE INDEX usage_by_time ON usage (wall_ms)",
+    "ALTER TABLE events ADD COLUMN detected_ms REAL",  # of a barge-in: until it was paused
+    "ALTER TABLE calls ADD COLUMN carried_on INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE calls ADD COLUMN speculated INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE calls ADD COLUMN thrown_away INTEGER NOT NULL DEFAULT 0",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
 VERSION = len(MIGRATIONS)
 
 # What is deleted when it is older than the retention time, and the column that says so.
@@ -115,6 +146,7 @@ TIMED = (
     ("decisions", "wall_ms"),
     ("turns", "wall_ms"),
     ("events", "wall_ms"),
+    ("usage", "wall_ms"),
 )
 
 
@@ -151,4 +183,14 @@ def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
         raise InputError(
             f"The journal {path} has version {found}; this teamscall knows up to {VERSION}.",
             hint="Use the newer teamscall, or another journal.path.",
+        )
+
+
+def refuse_older(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise ``InputError`` when the file wants migrating: reading must not write."""
+    found = version_of(connection)
+    if found < VERSION:
+        raise InputError(
+            f"The journal {path} has version {found}; this teamscall reads version {VERSION}.",
+            hint="Start the bridge once: it brings the journal up to date.",
         )

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import platformdirs
 
 from teamscall.calls.records import (
@@ -286,12 +287,14 @@ def _insert(connection: sqlite3.Connection, record: _Written) -> None:
     match record:
         case CallClosed():
             _close_call(connection, record)
+            _put_usage(connection, record, 0)
         case CallOpened():
             _put(connection, "calls", _opened(record) | _caller(record.caller))
         case Decided():
             _put(connection, "decisions", _decided(record) | _caller(record.caller))
         case TurnEnded():
             _put(connection, "turns", _turn(record))
+            _put_usage(connection, record, record.turn)
         case _:
             _put(connection, "events", _event(record))
 
@@ -300,6 +303,13 @@ def _put(connection: sqlite3.Connection, table: str, row: _Row) -> None:
     # Names come from this module alone; values are parameters.
     names, marks = ", ".join(row), ", ".join("?" * len(row))
     connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
+
+
+def _put_usage(connection: sqlite3.Connection, record: TurnEnded | CallClosed, turn: int) -> None:
+    for usage in record.usage:
+        row: _Row = {"call_id": _id(record.call_id), "wall_ms": record.wall_ms, "turn": turn}
+        row |= msgspec.structs.asdict(usage)
+        _put(connection, "usage", row | {"model": _text(usage.model)})
 
 
 def _opened(record: CallOpened) -> _Row:
@@ -366,6 +376,8 @@ def _event(
                 "turn": record.turn,
                 "number": int(record.heard_ms),
                 "ms": record.onset_to_flush_ms,
+                "detail": record.why,
+                "detected_ms": record.onset_to_detected_ms,
             }
         case CarriedOn():
             row |= {
@@ -396,6 +408,9 @@ def _close_call(connection: sqlite3.Connection, record: CallClosed) -> None:
         "underruns": counters.underruns,
         "turns": counters.turns,
         "interruptions": counters.interruptions,
+        "carried_on": counters.carried_on,
+        "speculated": counters.speculated,
+        "thrown_away": counters.thrown_away,
     }
     call_id = _id(record.call_id)
     settings = ", ".join(f"{name} = ?" for name in row)

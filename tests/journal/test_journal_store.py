@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from teamscall.calls.records import (
@@ -34,6 +35,7 @@ from teamscall.calls.records import (
     TurnBegan,
     TurnEnded,
     TurnLatency,
+    Usage,
 )
 from teamscall.clock import ManualClock
 from teamscall.errors import InputError
@@ -264,10 +266,10 @@ def test_a_journal_that_is_not_there_or_none_is_one_clear_error(path: Path) -> N
 def test_a_newer_journal_is_refused_untouched(path: Path) -> None:
     keep(path, opened())
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert schema.version_of(connection) == schema.VERSION == 1
+        assert schema.version_of(connection) == schema.VERSION == 2
         connection.execute("PRAGMA user_version = 99")
     for use in (Journal(path, ManualClock()).open, lambda: readers.calls(path)):
-        with pytest.raises(InputError, match="has version 99; this teamscall knows up to 1"):
+        with pytest.raises(InputError, match="has version 99; this teamscall knows up to 2"):
             use()
 
 
@@ -448,3 +450,36 @@ def test_a_hanging_disk_fills_a_bounded_queue_and_holds_up_no_exit(
 def test_what_is_queued_is_written_at_close(path: Path) -> None:
     keep(path, *(opened(f"call-{number}") for number in range(1000)))
     assert len(readers.calls(path, limit=2000)) == 1000
+
+
+def test_what_was_used_is_kept_by_turn_and_by_call(path: Path) -> None:
+    thought = Usage("think", "gpt-6-luna", 900, 100, 40, cost=0.0061, currency="USD")
+    heard = Usage("hear", "ear", audio_in_s=1.5)
+    turn = msgspec.structs.replace(turn_ended(), usage=(thought,))
+    end = msgspec.structs.replace(closed(), usage=(thought, heard))
+    keep(path, opened(), turn, end)
+    rows = [(row.turn, row.stage, row.input_tokens, row.cost) for row in readers.usage(path)]
+    assert rows == [
+        (0, "hear", 0, None),
+        (0, "think", 900, 0.0061),
+        (2, "think", 900, 0.0061),
+    ]
+    assert readers.usage(path)[0].audio_in_s == 1.5
+
+
+def test_a_journal_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for statement in schema.MIGRATIONS[0]:
+            connection.execute(statement)
+        connection.execute(
+            "INSERT INTO calls (call_id, opened_ms, closed_ms, interruptions) VALUES (?, 1, 2, 3)",
+            ("old",),
+        )
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    with pytest.raises(InputError, match="version 1"):
+        readers.calls(path)
+    keep(path, opened(), closed())
+    assert [call.call_id for call in readers.calls(path)] == ["call-1", "old"]
+    assert readers.calls(path)[1].interruptions == 3
