@@ -10,6 +10,7 @@ Rule 1: ``pause_ms`` of voice pauses. When the voice ends before ``min_speech_ms
 was a noise, and the speech goes on.
 Rule 2: ``min_speech_ms`` of voice cuts. Voice that hums ("mm"), and any voice when words
 are asked for, only stops the speech (``doubt``): what was said of it decides.
+Rule 3: voice for longer than any sign of listening ("uh-huh") wants the turn for good.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from teamscall.calls.settings import BargeInSettings
 from teamscall.wire.events import FRAME_MS
 
 Stance = Literal["listening", "paused", "doubting", "cut"]
-Step = Literal["pause", "go on", "doubt", "cut"]
+Step = Literal["pause", "go on", "doubt", "cut", "insist"]
 
 # One unvoiced frame in the middle of voice is the detector's error or a closure.
 GAP_FRAMES = 2
@@ -33,6 +34,8 @@ QUIET_FRAMES = 20
 # A hum is judged by its latest part. The longest "mm-hmm" lasts about this long.
 HUM_FRAMES = 4
 LONGEST_HUM_FRAMES = 45
+# "uh-huh", "okay", "got it", "I see" have this much voice at most (four voices of flite).
+LONGEST_SIGN_FRAMES = 32
 
 
 class BargeIn:
@@ -99,6 +102,8 @@ class BargeIn:
         elif self.stance == "doubting" and voiced and self._is_speech():
             self.stance = "cut"
             return "cut"
+        elif self.stance == "cut" and voiced and self._run >= LONGEST_SIGN_FRAMES:
+            return "insist"
         return None
 
     def _count(self, pcm: bytes, voiced: bool, regained: int) -> None:

@@ -73,6 +73,7 @@ class Floor:
         self._backchannels = Backchannels(settings.barge_in.backchannels)
         self._turn_taking = setup.turn_taking
         self._direct = False
+        self._stopping.patient = self._turn_taking == "local"
         self._engine_hears_speech = False  # ``engine`` turn taking
         self._awaited: dict[int, _Awaited] = {}
         self._last_utterance = 0
@@ -172,6 +173,8 @@ class Floor:
             stopping.go_on(now)
         elif step == "doubt":
             self._interrupt(onset, now, told=False)
+        elif step == "insist":
+            stopping.cut("speech", now)
         elif step == "cut":
             if stopping.stopped is not None:
                 stopping.cut("speech", now)
@@ -241,10 +244,10 @@ class Floor:
         """The engine hears; another one than before has its own way of taking turns."""
         was_direct, self._direct = self._direct, event.direct
         self._listening.settle(event.settle_ms)
+        was, self._turn_taking = self._turn_taking, event.turn_taking or self._turn_taking
+        self._stopping.patient = self._turn_taking == "local" and not self._direct
         if isinstance(event, engine.EngineReady):
-            self._turn_taking = event.turn_taking or self._turn_taking
             return
-        was, self._turn_taking = self._turn_taking, event.turn_taking
         if was_direct:
             self._awaited.clear()  # they are answered; nobody will transcribe them any more
         if was != event.turn_taking:
@@ -303,8 +306,8 @@ class Floor:
 
     def _on_partial(self, utterance: int, text: str, now: float) -> None:
         """Words over the bot's stopped speech: the caller wants the turn."""
-        doubted = self._barge.stance == "doubting" and utterance == self._over_bot
-        if doubted and self._wants_the_turn(text):
+        stopped = self._barge.stance in ("doubting", "cut") and utterance == self._over_bot
+        if stopped and self._wants_the_turn(text):
             self._barge.stance = "cut"
             self._stopping.cut("words", now)
 

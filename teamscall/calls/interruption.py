@@ -6,6 +6,9 @@ may still go on. Refuses to know how it is decided what the voice meant.
 Rule 1: a turn that was stopped is over, or goes on, exactly once.
 Rule 2: once the engine was told of the cut, its memory holds what was heard and no more;
 what is heard later, because the turn went on after all, is told to it again.
+Rule 3: an engine that is not the one to decide goes on with an answer that was stopped until
+words, or a voice that goes on, say that the caller wants the turn: what it has not spoken
+yet is needed after an "uh-huh".
 """
 
 from __future__ import annotations
@@ -31,10 +34,12 @@ class Interruption:
 
     Attributes:
         count: turns that were stopped while they were heard. carried_on: those that went on.
+        patient: see rule 3.
     """
 
     def __init__(self, book: TurnBook, playout: Playout, orders: Orders) -> None:
         self.count = self.carried_on = 0
+        self.patient = False
         self._book = book
         self._playout = playout
         self._orders = orders
@@ -139,11 +144,15 @@ class Interruption:
     def _tell_stopped(self, turn: Turn, stop: Stopped, by: Who, why: Why, now: float) -> None:
         stop.told = True
         self._record_interruption(turn, stop, by, why, now)
-        if not turn.complete:
-            turn.cancelled = True
-            self._orders.tell_engine(engine.CancelAnswer(turn.number))
+        if not self.patient:
+            self._cancel(turn)
         line = stop.line
         self._orders.tell_engine(engine.TruncateAnswer(turn.number, line.heard_ms, line.heard_text))
+
+    def _cancel(self, turn: Turn) -> None:
+        if not turn.complete and not turn.cancelled:
+            turn.cancelled = True
+            self._orders.tell_engine(engine.CancelAnswer(turn.number))
 
     # --- the shelf -----------------------------------------------------------
 
@@ -167,7 +176,10 @@ class Interruption:
     def cut(self, why: Why, now: float) -> None:
         """The caller does want the turn: the engine is told now."""
         turn = self.stopped
-        if turn is not None and turn.stopped is not None and not turn.stopped.told:
+        if turn is None or turn.stopped is None:
+            return
+        self._cancel(turn)
+        if not turn.stopped.told:
             self._tell_stopped(turn, turn.stopped, "caller", why, now)
 
     def carry_on(self, why: Literal["noise", "backchannel"], now: float) -> None:
@@ -187,10 +199,9 @@ class Interruption:
     def drop(self, now: float) -> None:
         """What is on the shelf is over."""
         turn = self.stopped
+        self.cut("words", now)
         self._playout.discard_shelf()
         if turn is None or turn.stopped is None:
             return
         stop, turn.stopped = turn.stopped, None
-        if not stop.told:
-            self._tell_stopped(turn, stop, "caller", "words", now)
         self._book.over(turn, "interrupted", stop.line, now)

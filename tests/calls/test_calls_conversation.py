@@ -202,13 +202,23 @@ class TestBargeIn:
         turn = book.ask()
         book(engine.AnswerAudio(turn, tone(3000), 16_000, "on and on"))
         book.wait(0.5)
-        book.speak(0.4)
+        book.speak(1.2)  # for longer than any "uh-huh"
         book.expect(
             wire.Flush,
-            engine.CancelAnswer(turn),
             engine.TruncateAnswer,
+            engine.CancelAnswer(turn),
             among=lambda c: not isinstance(c, engine.Hear),
         )
+        assert len(book.all(engine.CancelAnswer)) == 1
+
+    def test_cancels_an_engine_that_detects_speech_itself_at_once(self) -> None:
+        book = Playbook(turn_taking="engine")
+        book(engine.SpeechStarted(1), engine.SpeechStopped(1), engine.Transcript(1, "Go.", True))
+        turn = book.last(engine.Respond).turn
+        book(engine.AnswerAudio(turn, tone(3000), 16_000, "on and on"))
+        book.wait(0.5)
+        book.speak(0.2)
+        assert engine.CancelAnswer(turn) in book.all(engine.CancelAnswer)
 
     def test_nothing_of_the_turn_leaves_afterwards(self) -> None:
         book = self.interrupted()

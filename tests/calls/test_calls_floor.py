@@ -117,18 +117,35 @@ class TestWhatIsNoInterruption:
         statuses = [t.status for t in book.all(records.TurnEnded)]
         assert statuses == ["interrupted"]
 
-    def test_an_answer_that_was_not_all_there_is_not_carried_on(self) -> None:
+    def test_an_answer_that_was_not_all_there_is_carried_on(self) -> None:
+        book = Playbook()
+        turn = book.ask()
+        book(engine.AnswerText(turn, "on and on"))
+        book(engine.AnswerAudio(turn, tone(3000), 16_000, "on "))
+        book.quiet(1)
+        book.speak(0.3)
+        assert book.last(engine.TruncateAnswer).heard_text == ""
+        book(engine.AnswerAudio(turn, tone(1000), 16_000, "and on"), engine.AnswerDone(turn))
+        book.quiet(1)
+        book(engine.Transcript(2, "Uh-huh.", True))
+        book.quiet(4)
+        assert book.all(engine.CancelAnswer) == []
+        assert book.last(records.CarriedOn).why == "backchannel"
+        ended = book.last(records.TurnEnded)
+        assert (ended.status, ended.heard_ms) == ("completed", 4000)
+        assert book.last(engine.TruncateAnswer).heard_text == "on and on"
+
+    def test_its_engine_goes_on_until_words_want_the_turn(self) -> None:
         book = Playbook()
         turn = book.ask()
         book(engine.AnswerAudio(turn, tone(3000), 16_000, "on and on"))
         book.quiet(1)
         book.speak(0.3)
-        assert engine.CancelAnswer(turn) in book.all(engine.CancelAnswer)
-        book(engine.AnswerDone(turn, "cancelled"))
-        book.quiet(1)
-        book(engine.Transcript(2, "mhm", True))
-        assert book.all(records.CarriedOn) == []
-        assert book.last(engine.Respond).text == "mhm"  # so the model goes on by itself
+        book.quiet(0.2)
+        assert book.all(engine.CancelAnswer) == []
+        book(engine.Transcript(2, "No, wait", False))
+        assert book.all(engine.CancelAnswer) == [engine.CancelAnswer(turn)]
+        assert book.all(records.Interrupted)[-1].turn == turn
 
     def test_few_words_do_not_interrupt_where_more_are_asked_for(self) -> None:
         book = telling(barge_in=BargeInSettings(min_words=3))
