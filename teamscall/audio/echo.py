@@ -50,6 +50,9 @@ REACH = MAX_DELAY + RATE * 100 // 1000
 # A microphone's frame below this level is not worth judging: under the detector's own gate.
 QUIET = 10 ** (-66 / 20) * 32768  # RMS, pre-emphasised at 8 kHz (some 6 dB below the whole)
 
+# So many frames without a voice in a row are all of a window: what the noise is like.
+QUIET_FRAMES = WINDOW // FRAME
+
 # What was played this loud comes back audibly, if at all.
 LOUD = 10 ** (-45 / 20) * 32768
 
@@ -70,6 +73,9 @@ TRY_EVERY = 4
 # taps fit part of it by chance.
 TAKEN_EARLY = 0.05
 TAKEN = 0.15
+
+# The noise's mean power over that of its softest frame in a second.
+NOISE_MARGIN = 1.3
 
 # This much voice is not an echo unless a delay stands out; then, it is one for this long
 # without a path that explains it.
@@ -120,6 +126,7 @@ class EchoJudge:
         self._delay = 0
         self._tail = self._error = 0.0
         self._silent = 0
+        self._quiet = 0  # frames without a voice in a row
         self._last_active = 0
 
     @property
@@ -172,6 +179,9 @@ class EchoJudge:
         self._active.append(active)
         verdict = self._judge(samples, at, active)
         self._watch_silence(at, active)
+        self._quiet = 0 if active else self._quiet + 1
+        if self._quiet % QUIET_FRAMES == QUIET_FRAMES - 1:
+            self._search.noise(self._heard.read(at - WINDOW, at))
         return verdict
 
     # --- inside ------------------------------------------------------------------------
@@ -199,6 +209,9 @@ class EchoJudge:
             self._levels.append(_rms(samples))
             self._active.append(False)
         self._recent.clear()
+        self._quiet = 0
+        if len(self._levels) >= QUIET_FRAMES and max(self._levels) <= 2.0 * min(self._levels):
+            self._search.noise(self._heard.read(at - FRAME - WINDOW, at - FRAME))
 
     def _judge(self, samples: Samples, at: int, active: bool) -> Verdict:
         if self._filter is not None:
@@ -282,7 +295,8 @@ class EchoJudge:
                 if once == LEARN_PASSES - 1 and n < self._search.frames:
                     whole += float(np.vdot(heard, heard))
                     left += float(np.vdot(rest, rest))
-        if left > most * whole:
+        noise = NOISE_MARGIN * self._search.frames * FRAME * min(self._levels) ** 2
+        if left - noise > most * (whole - noise):
             self._delay = before
             return False
         path.settle()

@@ -96,6 +96,11 @@ WINDOW = RATE * 80 // 1000
 _FFT = 9216  # holds WINDOW + MAX_DELAY - MIN_DELAY, and is 2^10 * 3^2
 # Per frame: what was heard 280 ms ago counts by a third of what is heard now.
 FORGET = 0.93
+# The noise at the microphone, by its spectrum: smoothed over 170 Hz, by so much per window.
+SMOOTH = 193
+NOISE_STEP = 0.25
+# A bin that is not this much above the noise (in power) is noise and says nothing.
+ABOVE_NOISE = 3.0
 
 _frequencies = np.fft.rfftfreq(_FFT, 1 / RATE)
 _BAND = (_frequencies > 200) & (_frequencies < 3500)
@@ -112,9 +117,19 @@ class DelaySearch:
     """
 
     def __init__(self) -> None:
+        self._noise: Samples | None = None  # the power of its spectrum
         self.reset()
 
+    def noise(self, window: Samples) -> None:
+        """The last ``WINDOW`` samples heard, in which nobody spoke."""
+        power = np.abs(np.fft.rfft(window, _FFT)) ** 2
+        sums = np.cumsum(np.pad(power, (SMOOTH // 2 + 1, SMOOTH // 2), mode="reflect"))
+        smooth = (sums[SMOOTH:] - sums[:-SMOOTH]) / SMOOTH
+        before = smooth if self._noise is None else self._noise
+        self._noise = before + NOISE_STEP * (smooth - before)
+
     def reset(self) -> None:
+        """Forget the delay; the noise stays what it is."""
         self._sum = np.zeros(MAX_DELAY - MIN_DELAY + 1)
         self.frames = 0
 
@@ -122,7 +137,7 @@ class DelaySearch:
         """Take the last ``WINDOW`` samples heard and the last ``MAX_DELAY + WINDOW`` played
         (and ``-MIN_DELAY`` to come); return the likeliest delay in samples, and how far it
         stands out, in standard deviations."""
-        cross = _whitened(window).conj() * _whitened(played)
+        cross = _whitened(window, self._noise).conj() * _whitened(played)
         likeness = np.fft.irfft(cross, _FFT)[: len(self._sum)]
         power = float(np.vdot(likeness, likeness)) / len(likeness)
         if power > 0.0:
@@ -147,12 +162,21 @@ class DelaySearch:
         return float(within.max() / spread) if spread and len(within) else 0.0
 
 
-def _whitened(samples: Samples) -> np.ndarray[Any, np.dtype[np.complex128]]:
-    """The spectrum with its magnitude to the power of a quarter: sharp peaks, harmonics tamed."""
+def _whitened(
+    samples: Samples, noise: Samples | None = None
+) -> np.ndarray[Any, np.dtype[np.complex128]]:
+    """The spectrum with its magnitude to the power of a quarter: sharp peaks, harmonics tamed.
+
+    Bins that do not stand out of the noise are left out: they would be made as loud as the
+    rest."""
     spectrum = np.fft.rfft(samples, _FFT)
-    half = np.sqrt(np.abs(spectrum))
+    size = np.abs(spectrum)
+    half = np.sqrt(size)
     weight = half * np.sqrt(half)
-    return np.asarray(spectrum * (_BAND / (weight + 0.01 * weight.mean() + 1e-9)))
+    gain = _BAND / (weight + 0.01 * weight.mean() + 1e-9)
+    if noise is not None:
+        gain *= np.maximum(0.0, 1.0 - ABOVE_NOISE * noise / (size * size + 1e-9))
+    return np.asarray(spectrum * gain)
 
 
 # --- what the way does to it ------------------------------------------------------------------

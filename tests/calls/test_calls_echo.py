@@ -36,15 +36,25 @@ PATHS = {"flat": np.ones(1), "loudspeaker": loudspeaker()}
 
 def speaking(**changes: Any) -> Playbook:
     """The bot speaks for five seconds from now on."""
-    book = Playbook(greeting="Hello.", **changes)
-    book.quiet(1)
+    return telling(Playbook(greeting="Hello.", **changes))
+
+
+def telling(book: Playbook, noise_db: float | None = None) -> Playbook:
+    if noise_db is None:
+        book.quiet(1)
+    else:
+        book.hear(frames(np.zeros(RATE), noise_db))
     book(engine.AnswerAudio(1, BOT.astype("<i2").tobytes(), RATE, "a long story"))
     book(engine.AnswerDone(1))
     return book
 
 
-def frames(samples: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[bytes]:
-    pcm = np.clip(np.rint(samples + HISS[: len(samples)]), -32768, 32767).astype("<i2").tobytes()
+def frames(
+    samples: np.ndarray[tuple[int], np.dtype[np.float64]], louder_db: float = 0
+) -> list[bytes]:
+    """``louder_db``: of the hiss, which is at -72 dBFS."""
+    noisy = samples + HISS[: len(samples)] * 10 ** (louder_db / 20)
+    pcm = np.clip(np.rint(noisy), -32768, 32767).astype("<i2").tobytes()
     return [pcm[at : at + 640] for at in range(0, len(pcm) - 639, 640)]
 
 
@@ -66,6 +76,17 @@ def test_it_interrupts_nothing_and_is_not_heard_as_words(
     assert book.all(engine.BeginUtterance) == []
     ended = book.last(records.TurnEnded)
     assert (ended.status, ended.heard_ms) == ("completed", len(BOT) * 1000 // RATE)
+
+
+@pytest.mark.parametrize("name", sorted(PATHS))
+@pytest.mark.parametrize(("db", "noise_db"), [(-30, 12), (-18, 12)])
+@pytest.mark.parametrize("delay_ms", [80, 270, 420])
+def test_nor_in_a_noisy_room(name: str, db: float, noise_db: float, delay_ms: int) -> None:
+    """The echo is some 10 dB above the noise, and most of its spectrum below it."""
+    book = telling(Playbook(greeting="Hello."), noise_db)
+    book.hear(frames(echo(name, delay_ms, db), noise_db))
+    assert book.all(wire.Flush) == []
+    assert book.all(engine.BeginUtterance) == []
 
 
 def test_the_caller_over_it_does() -> None:
