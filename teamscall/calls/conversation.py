@@ -248,7 +248,7 @@ class Conversation:
 
     def _on_answer_began(self, event: engine.AnswerBegan, now: float) -> None:
         if self._listens:
-            self._speaking.own_accord(now)
+            self._floor.on_answer_began(now)
 
     def _on_answer_text(self, event: engine.AnswerText, now: float) -> None:
         self._speaking.on_text(event, now)

@@ -7,7 +7,8 @@ ends: it is asked only while the call is live and the gate is open.
 Rules:
 
 1. An utterance is answered once, when its final transcript came or its deadline passed; a
-   ``direct`` engine is asked as soon as the utterance is over.
+   ``direct`` engine is asked as soon as the utterance is over. A duplex one (it takes the
+   turns and tells nothing of the caller's) is not asked: it answers when it likes.
 2. What only says "go on" over the bot's speech is not answered: the bot goes on.
 3. What was discarded never becomes words.
 """
@@ -75,10 +76,15 @@ class Floor:
         self._direct = False
         self._stopping.patient = self._turn_taking == "local"
         self._engine_hears_speech = False  # ``engine`` turn taking
+        self._engine_tells = False  # that the caller speaks; until it does, we listen
         self._awaited: dict[int, _Awaited] = {}
         self._last_utterance = 0
         self._void_until = 0  # utterances up to this one were discarded
         self._over_bot: int | None = None  # the utterance that stopped the bot
+        self._over_bot_from = now
+        self._settle_by = FAR_FUTURE  # by then a duplex engine says what it was
+        self._said_at: float | None = None  # the end of what is not answered yet
+        self._answered_at = now
         self._excused = 0  # the one that only said "go on", as far as it is settled
         self._peeked = False  # into the pause that is going on
         self._deaf = False  # hearing failed since words were last heard
@@ -89,9 +95,13 @@ class Floor:
 
     @property
     def caller_speaks(self) -> bool:
-        if self._turn_taking == "local":
+        if self._turn_taking == "local" or self._duplex:
             return self._listening.in_speech
         return self._engine_hears_speech
+
+    @property
+    def _duplex(self) -> bool:
+        return self._turn_taking == "engine" and self._direct and not self._engine_tells
 
     @property
     def waiting(self) -> bool:
@@ -126,20 +136,37 @@ class Floor:
             self._orders.tell_engine(engine.Hear(_SILENCE if muted else frame))
             if self._listening.voiced:
                 self.last_voice = now
-            if found is not None and self._turn_taking == "local":
+            if found is not None:
                 self._on_speech(found, now)
             if self._settings.barge_in.enabled and self._turn_taking != "none":
                 self._look_for_barge_in(frame, now)
             self._look_ahead(now)
 
     def _on_speech(self, speech: SpeechBegan | SpeechEnded, now: float) -> None:
-        if isinstance(speech, SpeechBegan):
+        """By our own detection, whoever takes the turns."""
+        if isinstance(speech, SpeechEnded):
+            known = speech.last_voiced <= self._answered_at
+            self._said_at = None if known else speech.last_voiced
+        elif self._barge.stance == "cut" and not self._stopping.patient:
+            self._cut(now)
+        if self._turn_taking == "engine":
+            self._on_speech_beside(speech, now)
+        elif isinstance(speech, SpeechBegan):
             self._last_utterance = speech.utterance
             self._orders.tell_engine(engine.BeginUtterance(speech.utterance))
             self._began(speech.utterance, now)
+        else:
+            self._orders.tell_engine(engine.CommitUtterance(speech.utterance))
+            self._ended(speech.utterance, speech.last_voiced, now)
+
+    def _on_speech_beside(self, speech: SpeechBegan | SpeechEnded, now: float) -> None:
+        """Speech over the bot's that a duplex engine understands without telling of it."""
+        if not self._duplex or self._barge.stance == "listening":
             return
-        self._orders.tell_engine(engine.CommitUtterance(speech.utterance))
-        self._ended(speech.utterance, speech.last_voiced, now)
+        if isinstance(speech, SpeechBegan):
+            self._over_bot = self._last_utterance + 1
+        else:
+            self._settle_by = now + limits.BACKCHANNEL_WAIT_S
 
     def _began(self, utterance: int, now: float) -> None:
         if self._barge.stance != "listening":
@@ -152,7 +179,8 @@ class Floor:
         self._awaited[utterance] = awaited
         if not self._direct:
             return
-        if utterance == self._over_bot and self._stopping.may_carry_on:
+        long = last_voiced - self._over_bot_from > limits.LONGEST_BACKCHANNEL_S
+        if utterance == self._over_bot and self._stopping.may_carry_on and not long:
             awaited.answer_by = now + limits.BACKCHANNEL_WAIT_S
         else:
             self._answer(utterance, "", awaited, now)
@@ -174,12 +202,14 @@ class Floor:
         elif step == "doubt":
             self._interrupt(onset, now, told=False)
         elif step == "insist":
-            stopping.cut("speech", now)
+            self._cut(now)
         elif step == "cut":
             if stopping.stopped is not None:
-                stopping.cut("speech", now)
+                self._cut(now)
             else:
-                self._interrupt(onset, now, told=True)
+                # Until it is speech for sure, an engine that still works on it goes on.
+                sure = stopping.patient or heard.in_speech or stopping.nothing_owed(now)
+                self._interrupt(onset, now, told=sure and not self._duplex)
         elif (
             barge.stance in ("doubting", "cut")
             and barge.faded
@@ -189,21 +219,38 @@ class Floor:
             self._carry_on("noise", now)  # nobody took it for speech
 
     def _interrupt(self, onset: float, now: float, *, told: bool) -> None:
-        if self._listening.in_speech or self._engine_hears_speech:
-            self._over_bot = self._last_utterance
+        self._over_bot_from = onset
+        if self.caller_speaks:
+            self._over_bot = self._last_utterance + self._duplex
         self._stopping.interrupt("caller", onset, now, why="speech", shelve=True, told=told)
         self._speaking.hold(now)
 
+    def _cut(self, now: float) -> None:
+        """The caller wants the turn. A duplex engine, which heard that too, says so by what
+        it does: told to stop, it would be silent where it goes on talking after a "mhm"."""
+        if not self._duplex:
+            self._stopping.cut("speech", now)
+
     def _carry_on(self, why: Literal["noise", "backchannel"], now: float) -> None:
-        self._barge.reset()
-        self._over_bot = None
+        self._stand_down(now)
         if self._stopping.may_carry_on:
             self._stopping.carry_on(why, now)
             self._speaking.release(now)
-        else:
-            self._stopping.drop(now)
-            if not self.waiting:
-                self._speaking.release(now)
+            return
+        cut_short = self._stopping.stopped is not None
+        self._stopping.drop(now)
+        if not self.waiting:
+            self._speaking.release(now)
+        if cut_short and self._direct:
+            self._speaking.own_accord(now)  # it knows what was heard, and goes on from there
+
+    def _stand_down(self, now: float) -> None:
+        """It is decided what the caller's voice meant."""
+        if self._barge.stance == "paused":
+            self._stopping.go_on(now)
+        self._barge.reset()
+        self._over_bot = None
+        self._settle_by = FAR_FUTURE
 
     # --- pauses -----------------------------------------------------------
 
@@ -248,6 +295,7 @@ class Floor:
         self._stopping.patient = self._turn_taking == "local" and not self._direct
         if isinstance(event, engine.EngineReady):
             return
+        self._engine_tells = False
         if was_direct:
             self._awaited.clear()  # they are answered; nobody will transcribe them any more
         if was != event.turn_taking:
@@ -267,6 +315,7 @@ class Floor:
         """``engine`` turn taking: the vendor's own voice activity."""
         if event.utterance <= self._void_until or self._turn_taking != "engine":
             return
+        self._engine_tells, self._settle_by = True, FAR_FUTURE
         self._last_utterance = max(self._last_utterance, event.utterance)
         self._engine_hears_speech = isinstance(event, engine.SpeechStarted)
         if not self._engine_hears_speech:
@@ -278,6 +327,9 @@ class Floor:
         if self._settings.barge_in.enabled and (stance == "paused" or interruptible):
             self._barge.stance = "cut"
             self._stopping.interrupt("caller", now, now, why="vendor", shelve=True)
+            self._over_bot_from = now
+        elif stance == "cut":
+            self._cut(now)
         self._began(event.utterance, now)
 
     def on_transcript(self, event: engine.Transcript, now: float) -> None:
@@ -329,8 +381,9 @@ class Floor:
                     self._orders.tell_engine(engine.IgnoreUtterance(utterance))
                 self._carry_on("backchannel" if text else "noise", now)
                 return
-            self._over_bot = None
-            self._barge.reset()
+            self._stand_down(now)
+            if self._duplex:
+                self._stopping.drop(now)
         if self._direct:
             if awaited.answer_by is not None:
                 self._answer(utterance, "", awaited, now)
@@ -346,10 +399,24 @@ class Floor:
         self._deaf = False
 
     def _answer(self, utterance: int, text: str, awaited: _Awaited, now: float) -> None:
-        awaited.answer_by = None
-        self._over_bot = None
-        self._barge.reset()
+        awaited.answer_by = self._said_at = None
+        self._answered_at = now
+        self._stand_down(now)
         self._speaking.answer(text, utterance, awaited.last_voiced, awaited.endpointed, now)
+        if self._direct and not self.caller_speaks:
+            self._speaking.release(now)  # its transcript may come late, or never
+
+    def on_answer_began(self, now: float) -> None:
+        """A duplex engine answers: what is on the shelf is over."""
+        self._stand_down(now)
+        said_at, self._said_at = self._said_at, None
+        self._answered_at = now
+        if said_at is not None and self._stopping.interruptible(now, now):
+            self._stopping.interrupt("caller", now, now, why="vendor")
+        if self._listening.in_speech:
+            said_at = now - self._listening.paused_ms / 1000
+        self._speaking.own_accord(now, said_at)
+        self._speaking.release(now)
 
     # --- endings -----------------------------------------------------------
 
@@ -367,14 +434,15 @@ class Floor:
         """Wait for nothing any more."""
         self._listening.reset()
         self._barge.reset()
-        self._over_bot = None
+        self._over_bot = self._said_at = None
+        self._settle_by = FAR_FUTURE
         self._engine_hears_speech = False
         self._awaited.clear()
 
     # --- time -----------------------------------------------------------
 
     def next_deadline(self) -> float:
-        earliest = self._listening.lapses_at()
+        earliest = min(self._listening.lapses_at(), self._settle_by)
         for awaited in self._awaited.values():
             earliest = min(earliest, awaited.deadline, awaited.answer_by or FAR_FUTURE)
         return earliest
@@ -387,8 +455,9 @@ class Floor:
                 self.on_transcript(engine.Transcript(utterance, "", True), now)
             elif awaited.answer_by is not None and awaited.answer_by <= now:
                 self._answer(utterance, "", awaited, now)
-                self._speaking.release(now)
-        if (ended := self._listening.lapse(now)) is not None and self._turn_taking == "local":
+        if self._settle_by <= now:
+            self._carry_on("noise", now)
+        if (ended := self._listening.lapse(now)) is not None:
             self._on_speech(ended, now)
 
 

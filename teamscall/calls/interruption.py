@@ -62,6 +62,11 @@ class Interruption:
         over_speech = turn.first_frame is not None and turn.first_frame > detected
         return turn.interruptible and not over_speech
 
+    def nothing_owed(self, now: float) -> bool:
+        """Whether the engine has given all of what the far side plays."""
+        turn = self._book.turns.get(self._playout.speaking(now) or self._doubted or 0)
+        return turn is None or turn.complete
+
     def pause(self, now: float) -> None:
         """The caller may have begun to speak: send nothing until it is known."""
         self._doubted = self._playout.speaking(now)

@@ -45,6 +45,8 @@ QUICK_PEEK_MS = 200
 LAST_WORDS_MS = 1500
 # A direct session answers at once, unless it is to be seen first whether it was a "mhm".
 BACKCHANNEL_WAIT_S = 1.5
+# Whoever says more than this over the bot's speech wants the turn.
+LONGEST_BACKCHANNEL_S = 1.5
 
 RETRY_PHRASE = "Sorry, I could not answer that. Please say it again."
 

@@ -118,10 +118,14 @@ class Speaking:
             if turn.utterance == utterance and turn.transcribed is None:
                 turn.transcribed = now
 
-    def own_accord(self, now: float) -> None:
-        """The engine speaks without having been asked."""
+    def own_accord(self, now: float, said_at: float | None = None) -> None:
+        """The engine speaks, or goes on, without being given an utterance to answer.
+
+        ``said_at``: when the caller was last heard, if that is what it answers.
+        """
         self.interruption.drop(now)
         turn = self._begin("answer", now)
+        turn.speech_ended = said_at
         self._orders.tell_engine(engine.Respond(turn.number, ""))
 
     def press(self, digit: str, now: float) -> None:

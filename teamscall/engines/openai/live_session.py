@@ -113,6 +113,7 @@ class LiveSession:
         self._utterance = 0
         self._heard = ""  # of the utterance that goes on
         self._heard_at = 0.0
+        self._spoilt = False  # the session knows of what was discarded
         self._gap: deque[bytes] = deque()  # audio while there is no session
         self._gap_bytes = 0
         self._lost_at: float | None = None
@@ -147,8 +148,7 @@ class LiveSession:
                 self._hear(pcm)
                 return  # fifty times a second, and no deadline comes of it
             case DiscardHeard():
-                self._gap.clear()
-                self._gap_bytes = 0
+                self._discard()
             case Respond(turn=turn):
                 self._speech.give(turn)
             case PressDigit(turn=turn, digit=digit):
@@ -168,7 +168,18 @@ class LiveSession:
         self._closing.set()
         await self._finished.wait()
 
+    def _discard(self) -> None:
+        """Nothing takes back what the session was sent: the next words go to another one,
+        and what comes of this one's until then is no words."""
+        self._gap.clear()
+        self._gap_bytes = 0
+        self._heard = ""
+        self._spoilt = True
+
     def _hear(self, pcm: bytes) -> None:
+        if self._spoilt:
+            self._line.replace(RENEWED)
+            self._spoilt = False
         if self._line.send(live_messages.append(pcm)):
             return
         self._gap.append(pcm)
@@ -256,7 +267,7 @@ class LiveSession:
                     self._speech.audio(pcm, now)
             case "session.output_transcript.delta":
                 self._speech.text(event.delta or "", now)
-            case "session.input_transcript.delta":
+            case "session.input_transcript.delta" if not self._spoilt:
                 self._heard = (self._heard + (event.delta or ""))[:MAX_UTTERANCE_CHARS]
                 self._heard_at = now
             case "session.usage.updated":
