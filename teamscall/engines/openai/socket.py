@@ -19,7 +19,8 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, Never
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -153,15 +154,30 @@ class Socket:
             self.opened_at = self._now()
             self.sessions += 1
             self._opened()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(connection), name="realtime reader")
-                group.create_task(self._write(connection), name="realtime writer")
-        except BaseExceptionGroup as failures:
-            raise _first(failures) from None
+            failure = await self._stream(connection)
         finally:
             self.ready = False
             # Bounded by CLOSE_S; a socket that is closed already returns at once.
             await connection.close()
+        raise failure
+
+    async def _stream(self, connection: ClientConnection) -> Lost | EngineError:
+        """Read and write until one of them cannot; why.
+
+        What is expected is returned and not raised: a task group that fails loses a
+        cancellation that comes at the same time (Python 3.11), and a call that is over
+        would open session after session.
+        """
+        async with asyncio.TaskGroup() as group:
+            both = [
+                group.create_task(_failure_of(self._read(connection)), name="realtime reader"),
+                group.create_task(_failure_of(self._write(connection)), name="realtime writer"),
+            ]
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for task in both:
+                task.cancel()
+        failures = [task.result() for task in done]
+        return next((f for f in failures if isinstance(f, EngineError)), failures[0])
 
     async def _open(self) -> ClientConnection:
         connection = None
@@ -169,7 +185,7 @@ class Socket:
             connection = await self._take()
         return connection or await self._dialler.open()
 
-    async def _read(self, connection: ClientConnection) -> None:
+    async def _read(self, connection: ClientConnection) -> Never:
         try:
             while True:
                 event = read(await connection.recv())
@@ -185,7 +201,7 @@ class Socket:
         except ConnectionClosed as closed:
             raise self._dialler.closed(closed) from None
 
-    async def _write(self, connection: ClientConnection) -> None:
+    async def _write(self, connection: ClientConnection) -> Never:
         try:
             while True:
                 while self._outbox and not self._restart_reason:
@@ -211,9 +227,8 @@ class Socket:
             yield DELAYS_S[-1]
 
 
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one failure that matters: for good before for now, anything else before both."""
-    flat: list[BaseException] = []
-    for failure in failures.exceptions:
-        flat.append(_first(failure) if isinstance(failure, BaseExceptionGroup) else failure)
-    return min(flat, key=lambda e: 2 if isinstance(e, Lost) else isinstance(e, EngineError))
+async def _failure_of(work: Coroutine[Any, Any, Never]) -> Lost | EngineError:
+    try:
+        await work
+    except (Lost, EngineError) as failure:
+        return failure
