@@ -303,7 +303,7 @@ class Answering:
             async with answer.waiting(seconds, self._deadlines.confirmation):
                 return await anext(thoughts, None)
         except TimeoutError:
-            raise _no_progress(seconds, "think") from None
+            raise _NoProgress(seconds, "think") from None
 
     # --- speaking ----------------------------------------------------------------------
 
@@ -326,7 +326,10 @@ class Answering:
             await asyncio.sleep(0)
 
     async def _speak(self, answer: Answer, clause: str) -> None:
-        """Speak one clause; tried twice while nothing of it was emitted (E4, E5)."""
+        """Speak one clause; tried twice while nothing of it was emitted (E4, E5).
+
+        A stall is waited for once only where another engine would take over.
+        """
         if not is_speakable(clause):
             return
         if (early := answer.spoken.lead(self._now()) - self._deadlines.ahead) > 0:
@@ -334,7 +337,8 @@ class Answering:
         try:
             await self._speak_once(answer, clause)
         except _NothingSpoken as attempt:
-            if not attempt.cause.retryable:
+            waited_for = isinstance(attempt.cause, _NoProgress) and self._call.backed
+            if waited_for or not attempt.cause.retryable:
                 raise attempt.cause from None
             self._emit_of(answer, EngineDegraded("speak", "a clause was asked for again"))
             try:
@@ -375,7 +379,7 @@ class Answering:
             async with asyncio.timeout(seconds):
                 return await anext(chunks, None)
         except TimeoutError:
-            raise _no_progress(seconds, "speak") from None
+            raise _NoProgress(seconds, "speak") from None
 
     def _emit_of(
         self, answer: Answer, event: AnswerText | AnswerAudio | EngineUsage | EngineDegraded
@@ -384,8 +388,11 @@ class Answering:
             self._emit(event)
 
 
-def _no_progress(seconds: float, stage: str) -> EngineError:
-    return EngineError(f"no progress within {seconds:g} s", stage=stage, retryable=True)
+class _NoProgress(EngineError):
+    """A part took longer than it may."""
+
+    def __init__(self, seconds: float, stage: str) -> None:
+        super().__init__(f"no progress within {seconds:g} s", stage=stage, retryable=True)
 
 
 class _AsItIs:

@@ -251,3 +251,32 @@ class TestARecogniserThatFails:
         book(engine.EngineFailed("speak", "the voice: 503"))
         book(engine.AnswerDone(turn, "failed", error="the voice: 503"))
         assert [t.stage for t in book.all(records.EngineTrouble)] == ["speak"]
+
+
+class TestASessionThatHearsNothing:
+    def play(self) -> Playbook:
+        book = Playbook(turn_taking="engine", ready=False)
+        book(engine.EngineReady(direct=True))
+        return book
+
+    def test_has_the_caller_say_it_again_and_then_ends_the_call(self) -> None:
+        book = self.play()
+        for said in (RETRY_PHRASE, "Sorry."):
+            book.speak(0.8)
+            book.quiet(2)
+            book(engine.EngineFailed("hear", "the session does not hear the caller"))
+            assert book.last(engine.Say).text == said
+            book.answer(book.last(engine.Say).turn, said, ms=300)
+            book.wait(1)
+        assert book.reason() == "agent-unavailable"
+
+    def test_is_not_one_whose_transcript_alone_failed(self) -> None:
+        book = self.play()
+        book.speak(0.8)
+        book(engine.SpeechStarted(1), engine.SpeechStopped(1))
+        book.quiet(0.2)
+        book(engine.EngineFailed("hear", "the transcription failed"))
+        book.answer(book.last(engine.Respond).turn, ms=300)
+        book.wait(1)
+        book(engine.EngineFailed("hear", "the transcription failed"))
+        assert book.all(engine.Say) == []

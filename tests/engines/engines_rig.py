@@ -30,12 +30,12 @@ PATIENCE_S = 60.0  # a hang ends the test; nothing is asserted about time
 class Talk:
     """A session with everything it said."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, call: CallBrief = CALL) -> None:
         self.events: list[EngineEvent] = []
         self._news = asyncio.Event()
         self._inside_submit = False
         self.emitted_inside_submit = False
-        self.session: EngineSession = engine.open(CALL, self._emit)
+        self.session: EngineSession = engine.open(call, self._emit)
 
     def _emit(self, event: EngineEvent) -> None:
         self.emitted_inside_submit = self.emitted_inside_submit or self._inside_submit
@@ -77,9 +77,9 @@ class Talk:
 
 
 @contextlib.asynccontextmanager
-async def talking(engine: Engine) -> AsyncIterator[Talk]:
+async def talking(engine: Engine, call: CallBrief = CALL) -> AsyncIterator[Talk]:
     """A session that runs; closed at the end."""
-    talk = Talk(engine)
+    talk = Talk(engine, call)
     async with asyncio.TaskGroup() as group:
         run = group.create_task(talk.session.run())
         yield talk

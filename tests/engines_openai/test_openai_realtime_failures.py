@@ -44,6 +44,7 @@ from teamscall.engines.base import (
     TruncateAnswer,
 )
 from teamscall.engines.openai.messages import Detection, ServerEvent, read
+from teamscall.engines.openai.realtime_waits import Waits
 from teamscall.errors import EngineError
 from teamscall.testing import Drop, Empty, Failure, Refuse, Report, Settings, Stall
 
@@ -227,6 +228,56 @@ def test_a_session_that_takes_audio_and_hears_nothing_is_left() -> None:
                 talk.submit(Respond(1, "", 1))
                 assert (await talk.done(1)).status == "completed"
                 assert len(there.sockets(MODEL)) == 2
+
+    run(check)
+
+
+@pytest.mark.parametrize("backed", [False, True])
+def test_a_service_that_goes_on_hearing_nothing_is_told_of(backed: bool) -> None:
+    """The second session is sent what the first did not hear: nobody must say it again to
+    find out. With another engine behind it, it gives way."""
+
+    async def check() -> None:
+        with cloud(SETTINGS) as there:
+            there.fake.plan.fail("session", Stall(at="connect"), times=None)
+            brief = CallBrief("call-1", backed=backed)
+            async with talking(engine(there, waits=QUICK), brief) as talk:
+                await talk.first(EngineReady)
+                talk.submit(*sentence(6))
+                await talk.until(lambda: bool(talk.all(EngineFailed)))
+                first = talk.all(EngineFailed)[0]
+                assert (first.stage, first.fatal) == ("hear", False)
+                await talk.until(lambda: talk.all(EngineFailed)[-1].fatal == backed)
+                assert len(there.sockets(MODEL)) >= 2
+
+    run(check)
+
+
+def test_with_another_engine_behind_it_a_stall_is_not_waited_for_twice() -> None:
+    async def check() -> None:
+        with cloud(SETTINGS) as there:
+            there.fake.plan.fail("session", Stall(), times=None)
+            brief = CallBrief("call-1", backed=True)
+            async with talking(engine(there, waits=QUICK), brief) as talk:
+                await asked(talk)
+                assert (await talk.done(1)).status == "failed"
+                assert len(received(there, "response.create", 0)) == 1
+                assert not received(there, "response.create", -1) or len(there.sockets(MODEL)) == 1
+
+    run(check)
+
+
+def test_a_stall_in_mid_sentence_is_noticed_by_its_own_deadline() -> None:
+    """Not by the longer one of the first sound, which was set before."""
+
+    async def check() -> None:
+        waits = Waits(first_audio=30.0, next_audio=0.3)
+        with cloud(SETTINGS) as there:
+            there.fake.plan.fail("session", Stall(after=0.5))
+            async with talking(engine(there, waits=waits)) as talk:
+                await asked(talk)
+                assert (await talk.done(1)).status == "failed"
+                assert talk.audio(1)
 
     run(check)
 

@@ -70,7 +70,11 @@ def streaming(
         Speaking(speak_at, Voice(model, tts.voice, tts.speed, tts.instructions, tts.sample_rate)),
         tools=toolbox(config, think_at),
         speakable=tts.speakable,
-        deadlines=Deadlines(first_thought=timeout_s),
+        deadlines=Deadlines(
+            first_thought=timeout_s,
+            # OpenAI's voice takes a quarter of a second; one's own machine takes its time.
+            first_audio=5.0 if speak_at.is_openai else Deadlines().first_audio,
+        ),
     )
 
 

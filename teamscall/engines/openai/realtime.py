@@ -22,7 +22,7 @@ from teamscall.engines.openai.dialling import Dialler
 from teamscall.engines.openai.endpoint import Endpoint
 from teamscall.engines.openai.messages import Detection, ServerEvent
 from teamscall.engines.openai.realtime_line import Link, OpenSocket
-from teamscall.engines.openai.realtime_waits import Waits
+from teamscall.engines.openai.realtime_waits import THOUGHTFUL, Waits
 from teamscall.engines.openai.socket import Purpose, Socket
 from teamscall.engines.openai.warm import WarmSessions
 from teamscall.engines.parts import Mouth
@@ -89,7 +89,8 @@ class RealtimeEngine:
         self._model = model
         self._talking = talking = talking or Talking()
         self._tools = tools or NoTools()
-        self._waits = waits or Waits()
+        ponders = talking.reasoning in ("medium", "high", "xhigh")
+        self._waits = waits or (THOUGHTFUL if ponders else Waits())
         self._detection = messages.turn_detection(talking.detection)
         reasoning = "" if talking.reasoning == "default" else talking.reasoning
         session = messages.voice_session(

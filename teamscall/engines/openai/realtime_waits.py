@@ -18,8 +18,12 @@ class Waits(msgspec.Struct, frozen=True):
     """
 
     created: float = 4.0
-    first_audio: float = 12.0
+    first_audio: float = 6.0
     next_audio: float = 5.0
     stopped: float = 2.0
     heard: float = 4.0
     transcript: float = 10.0
+
+
+# Of a model that is told to think for long before it speaks.
+THOUGHTFUL = Waits(first_audio=15.0)
