@@ -318,17 +318,24 @@ def _meter(dbfs: float, width: int) -> Text:
 
 def _stages(turn: records.TurnEnded) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
-    previous = 0.0
-    for field, words in _STAGES:
-        value: float | None = getattr(turn.latency, field)
-        if value is not None:
-            grid.add_row(
-                Text(f"  {words}", style="dim"),
-                Text(f"{value:7.0f} ms", style="bold"),
-                Text(f"+{value - previous:.0f}", style="dim"),
-            )
-            previous = value
+    for words, at_ms, took_ms in _timeline(turn.latency):
+        grid.add_row(
+            Text(f"  {words}", style="dim"),
+            Text(f"{at_ms:7.0f} ms", style="bold"),
+            Text(f"+{took_ms:.0f}", style="dim"),
+        )
     return Group(Text("from the caller's last sound:", style="dim"), grid)
+
+
+def _timeline(latency: records.TurnLatency) -> list[tuple[str, float, float]]:
+    """Each stage with its moment and the time since the one before, in ms.
+
+    In the order in which they came: an answer may be thought of before the pause is over.
+    """
+    known = [(getattr(latency, field), words) for field, words in _STAGES]
+    came = sorted(((at, words) for at, words in known if at is not None), key=lambda one: one[0])
+    befores = [0.0, *(at for at, _ in came)]
+    return [(words, at, at - before) for (at, words), before in zip(came, befores, strict=False)]
 
 
 # --- the end -------------------------------------------------------------------------------
@@ -367,13 +374,7 @@ def _latency_words(result: Result) -> str:
         return "not measured: the engine took no turn"
     if turn is None or turn.latency.first_frame_ms is None:
         return "not measured: there was no answer"
-    parts: list[str] = []
-    previous = 0.0
-    for field, words in _STAGES:
-        value: float | None = getattr(turn.latency, field)
-        if value is not None:
-            parts.append(f"{words} +{value - previous:.0f}")
-            previous = value
+    parts = [f"{words} +{took_ms:.0f}" for words, _, took_ms in _timeline(turn.latency)]
     total = turn.latency.first_frame_ms
     return f"{total:.0f} ms from the last sound to the first frame ({', '.join(parts)})"
 
