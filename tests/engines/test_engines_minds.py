@@ -376,7 +376,7 @@ def test_nobody_there_is_an_error_with_a_hint() -> None:
         with pytest.raises(EngineError, match="cannot be reached") as caught:
             await answered(mind, ask("x"))
         assert "base_url" in caught.value.hint
-        await mind.close()
+        assert "Look at response.base_url" in caught.value.message
 
     run(check)
 
