@@ -375,8 +375,8 @@ def test_nobody_there_is_an_error_with_a_hint() -> None:
         mind = ChatMind(base_url="http://127.0.0.1:9/v1", api_key="", model="m", timeout_s=2)
         with pytest.raises(EngineError, match="cannot be reached") as caught:
             await answered(mind, ask("x"))
-        assert "base_url" in caught.value.hint
         assert "Look at response.base_url" in caught.value.message
+        await mind.close()
 
     run(check)
 
