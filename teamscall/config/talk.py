@@ -13,7 +13,8 @@ from teamscall.config.secret import Secret
 # Ways to say "go on": whoever says one of these alone does not want the turn.
 _BACKCHANNELS = (
     *("mhm", "mm", "hm", "hmm", "mm hmm", "uh huh", "aha", "ah", "oh", "uh", "um", "yeah", "yes"),
-    *("yep", "okay", "ok", "right", "i see", "sure", "go on", "ja", "ok okay", "genau", "oui"),
+    *("yep", "yup", "okay", "ok", "right", "all right", "alright", "i see", "got it", "sure"),
+    *("go on", "ja", "genau", "oui"),
 )
 
 
