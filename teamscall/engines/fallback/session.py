@@ -67,6 +67,10 @@ MAX_EARLY_FINALS = 16  # transcripts that came before their answer was asked for
 MAX_DETAIL_CHARS = 200
 
 
+# Of a question that nobody can be asked again: the caller is asked to say it again.
+_NOT_KEPT = "what was said is not known any more"
+
+
 class FallbackSession:
     """An :class:`teamscall.engines.base.EngineSession` over several engines'.
 
@@ -273,9 +277,10 @@ class FallbackSession:
                 self._ask(leg, turn, turn.command)
             elif turn.asked.strip():
                 self._ask_in_words(leg, turn)
-            elif leg.turn_taking != "local" or turn.utterance not in self._unheard:
-                # What detects speech itself hears it anew; what nobody has, nobody answers.
-                self._finish(turn, "cancelled")
+            elif leg.turn_taking != "local":
+                self._finish(turn, "cancelled")  # what detects speech itself hears it anew
+            elif turn.utterance not in self._unheard:
+                self._finish(turn, "failed" if turn.utterance else "cancelled", _NOT_KEPT)
 
     def _ask_in_words(self, leg: Leg, turn: Turn) -> None:
         """What another session was asked to answer as it heard it."""
