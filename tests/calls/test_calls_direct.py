@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playbook import SILENCE, VOICE, Playbook, tone
+from playbook import CALL, SILENCE, VOICE, Playbook, tone
 
 from teamscall.calls import records
 from teamscall.calls.settings import Silence
@@ -144,13 +144,20 @@ class TestDirect:
             assert len(book.all(engine.Respond)) == 1
 
     def test_an_answer_asked_for_in_the_middle_of_a_doubt_leaves_nothing_paused(self) -> None:
-        book = direct(greeting="Welcome to all of this.")
-        book(engine.AnswerAudio(1, tone(3000), 16_000, "Welcome"), engine.AnswerDone(1))
-        book.quiet(0.2)
-        book.hear(VOICE[4:6])  # paused
-        book(engine.SpeechStopped(1))
+        book = Playbook()
+        book.speak(0.6)
+        book.quiet(1)
+        book(wire.SayRequested(CALL, "Listen to this."))
+        book(engine.AnswerAudio(1, tone(4000), 16_000, "Listen"), engine.AnswerDone(1))
+        book.quiet(1.4)
+        book.hear(VOICE[4:6])
+        book.quiet(0.02)
+        stopped = frames(book)
+        book.quiet(0.02)
+        assert frames(book) == stopped
+        book(engine.Transcript(1, "What time is it?", True))
         book.quiet(4)
-        assert book.last(records.TurnEnded).heard_ms >= 3000 or book.all(wire.Flush)
+        assert book.all(records.TurnEnded)[0].heard_ms == 4000
 
 
 class TestDuplex:
