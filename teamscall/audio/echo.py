@@ -143,11 +143,21 @@ class EchoJudge:
             at = self._played.end  # the playout's clock has no gaps of less than a frame
         else:
             self._played_filter.reset()
+            if at > self._played.end:
+                self._forget_path()
         samples = self._played_filter.push(frame)
         self._played.write(at, samples)
         if _rms(samples) >= LOUD:
             self._loud_until = at + FRAME
             self._loud.append(at + FRAME)
+
+    def _forget_path(self) -> None:
+        """Another talk spurt: the far side's buffer starts it up to a frame earlier or later,
+        and a path that is off by that predicts nothing. It is soon found again."""
+        self._filter = None
+        self._search.reset()
+        self._silent = 0
+        self._loud.clear()
 
     def flushed(self, now: float) -> None:
         """The far side dropped what it had not played by ``now``."""

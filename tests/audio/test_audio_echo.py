@@ -130,6 +130,28 @@ class TestEcho:
         assert judge.delay_ms is not None
         assert false_run(microphone, verdicts) < 3
 
+    @pytest.mark.parametrize("shift_ms", [-20, 0, 13, 20])
+    def test_every_talk_spurt_may_have_a_delay_of_its_own(self, shift_ms: int) -> None:
+        """The far side's buffer does not begin to play at the same point of its clock."""
+        judge, begin = EchoJudge(), 1000.0
+        bot = frames(BOT)[:100]
+        pause = 40
+        back = np.convolve(BOT[: 100 * 320], FILTERS["loudspeaker"]) * 10 ** (-12 / 20)
+        first, second = (np.concatenate([np.zeros(ms * 16), back]) for ms in (160, 160 + shift_ms))
+        spurt = 140 * 320
+        microphone = np.concatenate([first, np.zeros(spurt)])[:spurt]
+        microphone = np.concatenate([microphone, second, np.zeros(spurt)])[: 2 * spurt]
+        verdicts: list[Verdict] = []
+        for n, frame in enumerate(frames(microphone + hiss(len(microphone)))):
+            for spurt_n in (0, 1):
+                ahead = n - spurt_n * (100 + pause) + LEAD
+                span = range(LEAD + 1) if ahead == LEAD else range(ahead, ahead + 1)
+                for k in span if ahead >= LEAD else ():
+                    if k < len(bot):
+                        judge.played(bot[k], begin + (spurt_n * (100 + pause) + k) * FRAME_S)
+            verdicts.append(judge.heard(frame, begin + (n + 1) * FRAME_S))
+        assert false_run(microphone, verdicts) < 3
+
     def test_a_delay_that_changes_is_found_again(self) -> None:
         early, late = echo("flat", -12, 120), echo("flat", -12, 300)
         half = 2 * RATE
@@ -197,16 +219,19 @@ class TestClear:
         assert flushed.heard(bytes(640), 11.5) == "clear"
         assert other.heard(bytes(640), 11.5) != "clear"
 
-    def test_a_path_is_known_for_the_rest_of_the_call(self) -> None:
+    def test_a_path_is_soon_found_again_in_the_next_answer(self) -> None:
         _, judge = judged(echo("room", -12, 120))
         bot = frames(BOT)
         back = frames(echo("room", -12, 120))
         began = 1000.0 + 600 * FRAME_S
         for n in range(len(back), 600):
             judge.heard(bytes(640), 1000.0 + (n + 1) * FRAME_S)
-        for n in range(60):
+        verdicts = []
+        for n in range(100):
             judge.played(bot[n], began + n * FRAME_S)
-            assert judge.heard(back[n], began + (n + 1) * FRAME_S) in ("echo", "clear")
+            verdicts.append(judge.heard(back[n], began + (n + 1) * FRAME_S))
+        assert false_run(echo("room", -12, 120)[: 100 * 320], verdicts) < 3
+        assert judge.delay_ms is not None
 
 
 class TestCallerVoice:
