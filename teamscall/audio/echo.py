@@ -133,6 +133,11 @@ class EchoJudge:
     def delay_ms(self) -> int | None:
         return None if self._filter is None else self._delay * 1000 // RATE
 
+    @property
+    def sure(self) -> bool:
+        """Whether the latest verdict rests on more than the first frames' doubt."""
+        return self._filter is not None or self._search.frames > UNKNOWN_FRAMES
+
     def played(self, frame: bytes, start: float) -> None:
         """640 bytes that the far side plays from the instant ``start`` on (monotonic s).
 
@@ -362,7 +367,7 @@ class CallerVoice:
         voiced = self._activity.is_speech(pcm)
         verdict = self.echo.heard(pcm, now)
         heard = voiced and verdict != "echo"
-        self.echoed = verdict == "echo" and self.echo.delay_ms is not None
+        self.echoed = verdict == "echo" and self.echo.sure
         # Where an echo is subtracted, one frame alone is the prediction's error, no syllable.
         known = verdict == "speech" and self.echo.delay_ms is not None
         alone = known and not any(self._before)

@@ -10,7 +10,7 @@ from engines_openai_rig import cloud
 from openai_call_rig import SPEECH, Site, config, site
 
 from teamscall.calls import records
-from teamscall.config import Realtime, Tool
+from teamscall.config import Inbound, Realtime, Tool
 from teamscall.testing import Answer, Script, Settings
 from teamscall.wire import events as wire
 
@@ -166,3 +166,29 @@ def test_a_notification_is_heard_to_its_end() -> None:
     seen = talked(TALK, talk, dialect="csharp", start=False)
     assert seen.turns("greeting")[0].heard_text == "Hello."
     assert seen.turns() == []
+
+
+def test_the_bots_own_voice_is_nobodys() -> None:
+    """160 ms late and 12 dB softer, with real speech, over several answers."""
+    story = "The train to the coast leaves at ten past nine, and it stops at every station."
+    words = Settings(
+        script=Script(hears=("Tell me about the train.",), otherwise=story),
+        voice="offline",
+        speak_speed=4,
+    )
+
+    async def talk() -> Site:
+        settings = config(there, "realtime", "server", inbound=Inbound(greeting="Welcome to us!"))
+        async with site(there, settings, echo=True) as one:
+            await one.turn(1, "greeting")
+            for count in (1, 2):
+                await asyncio.sleep(0.8)
+                await one.phone.say(SPEECH)
+                await one.turn(count)
+            return one
+
+    with cloud(words) as there:
+        seen = asyncio.run(talk())
+    assert [turn.status for turn in seen.turns()] == ["completed"] * 2
+    assert seen.all(records.Interrupted) == []
+    assert len(seen.heard) == 2
