@@ -108,9 +108,15 @@ class Switchboard:
     # --- the operator -----------------------------------------------------------
 
     def expect(
-        self, call_id: str, *, opening: str = "", notify: bool = False, ring_timeout_s: float
+        self, call_id: str, *, opening: str = "", notify: bool | None = None, ring_timeout_s: float
     ) -> bool:
-        """A call was asked for: take its slot and let its leg in until the ring times out."""
+        """A call was asked for: take its slot and let its leg in until the ring times out.
+
+        ``opening`` is said once it is answered; with ``notify`` the call ends when it was
+        heard. None: as ``outbound.default_mode`` says.
+        """
+        if notify is None:
+            notify = self._desk.config.outbound.default_mode == "notify"
         self._desk.expire()
         if self._desk.draining or call_id in self._desk.calls:
             return False

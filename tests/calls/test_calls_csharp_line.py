@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from switchboard_rig import ANN, BOB, FakeLink, rig
 
-from teamscall.calls.records import CallClosed, CallOpened, Decided, Heard, TurnBegan
+from teamscall.calls.records import CallClosed, CallOpened, Decided, Heard, TurnBegan, TurnEnded
 from teamscall.clock import ManualClock
-from teamscall.config import Authorization, Inbound
+from teamscall.config import Authorization, Inbound, Outbound
 from teamscall.engines.echo import EchoEngine
 from teamscall.wire import events as wire
 
@@ -506,6 +506,19 @@ class TestOutbound:
                 link = site.csharp()
                 self.leg(site, link)
                 assert link.farewell == "not-allowed"
+
+        asyncio.run(run())
+
+    @pytest.mark.parametrize(("mode", "ends"), [("notify", True), ("conversation", False)])
+    def test_does_what_the_configuration_says(self, mode: str, ends: bool) -> None:
+        async def run() -> None:
+            outbound = Outbound(default_mode=mode)  # type: ignore[arg-type]
+            async with rig(outbound=outbound) as site:
+                assert site.board.expect("o1", opening="Hi.", ring_timeout_s=30)
+                link = site.csharp()
+                self.leg(site, link)
+                await site.until(lambda: site.of(TurnEnded))
+                assert bool(link.of(wire.HangUp)) is ends
 
         asyncio.run(run())
 
