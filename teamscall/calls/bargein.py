@@ -34,6 +34,8 @@ QUIET_FRAMES = 20
 # A hum is judged by its latest part. The longest "mm-hmm" lasts about this long.
 HUM_FRAMES = 4
 LONGEST_HUM_FRAMES = 45
+# A click or a knock has voice for 20 to 60 ms.
+SURE_FRAMES = 4
 # "uh-huh", "okay", "got it", "I see" have this much voice at most (four voices of flite).
 LONGEST_SIGN_FRAMES = 32
 
@@ -70,6 +72,12 @@ class BargeIn:
     def since_onset_ms(self) -> int:
         """From the begin of the first voiced frame of this run to now."""
         return self._length * FRAME_MS
+
+    @property
+    def sure(self) -> bool:
+        """Whether the voice that cut was more than a click: the vendor may be told, within
+        100 ms of the onset."""
+        return self.stance == "cut" and self._run >= SURE_FRAMES
 
     @property
     def faded(self) -> bool:

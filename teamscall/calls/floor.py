@@ -147,8 +147,6 @@ class Floor:
         if isinstance(speech, SpeechEnded):
             known = speech.last_voiced <= self._answered_at
             self._said_at = None if known else speech.last_voiced
-        elif self._barge.stance == "cut" and not self._stopping.patient:
-            self._cut(now)
         if self._turn_taking == "engine":
             self._on_speech_beside(speech, now)
         elif isinstance(speech, SpeechBegan):
@@ -210,6 +208,8 @@ class Floor:
                 # Until it is speech for sure, an engine that still works on it goes on.
                 sure = stopping.patient or heard.in_speech or stopping.nothing_owed(now)
                 self._interrupt(onset, now, told=sure and not self._duplex)
+        elif barge.sure and heard.voiced and not (stopping.patient or self._duplex):
+            self._cut(now)
         elif (
             barge.stance in ("doubting", "cut")
             and barge.faded

@@ -94,10 +94,20 @@ class TestDirect:
         book.speak(0.4)
         assert frames(book) == 0
 
+    def test_the_vendor_is_told_within_100_ms_of_the_onset(self) -> None:
+        book = direct()
+        book(engine.SpeechStarted(1), engine.SpeechStopped(1))
+        book(engine.AnswerAudio(1, tone(4000), 16_000, "on and on"))
+        book.quiet(1.5)
+        onset = book.now
+        book.hear(VOICE[4:14])
+        assert book.moments(engine.CancelAnswer)[0] - onset <= 0.1
+        assert book.moments(engine.TruncateAnswer)[0] - onset <= 0.1
+
     def test_the_engine_goes_on_while_it_may_be_a_noise(self) -> None:
         book = telling(complete=False)
         before = frames(book)
-        book.hear(VOICE[4:8])
+        book.hear(VOICE[4:7])
         assert book.all(wire.Flush)
         assert book.all(engine.CancelAnswer) == []
         book.quiet(0.6)
@@ -217,7 +227,7 @@ class TestDuplex:
 
     def test_after_a_noise_it_goes_on(self) -> None:
         book = duplex(complete=False)
-        book.hear(VOICE[4:8])
+        book.hear(VOICE[4:7])
         book.quiet(0.6)
         assert book.last(records.CarriedOn).why == "noise"
         assert book.all(engine.CancelAnswer) == []
