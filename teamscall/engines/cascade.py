@@ -47,6 +47,7 @@ from teamscall.engines.base import (
     Transcript,
     TruncateAnswer,
 )
+from teamscall.engines.ending import raise_first, until
 from teamscall.engines.memory import Memory
 from teamscall.engines.parts import Ear, Mind, Mouth
 from teamscall.errors import EngineError
@@ -56,10 +57,6 @@ __all__ = ["MAX_WAITING_ANSWERS", "CascadeSession", "Deadlines"]
 _STAGES: dict[str, Stage] = {"hear": "hear", "think": "think", "speak": "speak"}
 
 MAX_WAITING_ANSWERS = 16  # a call asks for one or two at a time; more is a fault
-
-
-class _Closed(Exception):
-    """Ends the session's task group; no failure."""
 
 
 class Manners(TypedDict, total=False):
@@ -142,9 +139,9 @@ class CascadeSession:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._ear.run(), name="ear")
                 group.create_task(self._answer_all(group), name="answers")
-                group.create_task(self._until_closed(), name="closing")
+                group.create_task(until(self._closing), name="closing")
         except BaseExceptionGroup as failures:
-            self._raise_first(failures)
+            raise_first(failures, stage="hear", closing=self._closing, emit=self._emit)
         finally:
             for timer in self._finals.values():
                 timer.cancel()
@@ -253,27 +250,3 @@ class CascadeSession:
             self._emit(EngineFailed(_STAGES.get(answer.failure.stage, "session"), error))
         end_call = answer.end_call and status == "completed"
         self._emit(AnswerDone(answer.turn, status, end_call=end_call, error=error))
-
-    # --- ending ------------------------------------------------------------------------
-
-    async def _until_closed(self) -> None:
-        await self._closing.wait()
-        raise _Closed
-
-    def _raise_first(self, failures: BaseExceptionGroup[BaseException]) -> None:
-        """Re-raise what failed, unwrapped; ``_Closed`` alone is a normal end."""
-        leaves = list(_leaves(failures))
-        for leaf in leaves:
-            if not isinstance(leaf, EngineError | _Closed):
-                raise leaf from None
-        for leaf in leaves:
-            if isinstance(leaf, EngineError) and not self._closing.is_set():
-                self._emit(EngineFailed("hear", leaf.message, fatal=True))
-                raise leaf from None
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    flat: list[BaseException] = []
-    for error in group.exceptions:
-        flat.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    return flat

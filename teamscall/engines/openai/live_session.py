@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from teamscall.engines.base import (
@@ -28,7 +28,6 @@ from teamscall.engines.base import (
     EngineCommand,
     EngineDegraded,
     EngineEvent,
-    EngineFailed,
     EngineReady,
     EngineUsage,
     Hear,
@@ -40,6 +39,7 @@ from teamscall.engines.base import (
     Transcript,
     TruncateAnswer,
 )
+from teamscall.engines.ending import raise_first, until
 from teamscall.engines.memory import Memory
 from teamscall.engines.openai import live_messages
 from teamscall.engines.openai.live_delegating import Delegate
@@ -61,10 +61,6 @@ FAR_FUTURE = float("inf")
 
 # Which of the service's reasons to end a session are not mended by another one.
 _FINAL = frozenset({"content", "remote_hangup"})
-
-
-class _Closed(Exception):
-    """Ends the session's task group; no failure."""
 
 
 class LiveSession:
@@ -133,9 +129,9 @@ class LiveSession:
             async with asyncio.TaskGroup() as self._group:
                 self._group.create_task(self._line.run(), name="line")
                 self._group.create_task(self._watch(), name="watch")
-                self._group.create_task(self._until_closed(), name="closing")
+                self._group.create_task(until(self._closing), name="closing")
         except BaseExceptionGroup as failures:
-            self._raise_first(failures)
+            raise_first(failures, stage="session", closing=self._closing, emit=self._emit)
         finally:
             self._closing.set()
             self._finished.set()
@@ -353,29 +349,6 @@ class LiveSession:
         assert self._group is not None, "the session does not run"
         return self._group.create_task(work, name=name)
 
-    async def _until_closed(self) -> None:
-        await self._closing.wait()
-        raise _Closed
-
-    def _raise_first(self, failures: BaseExceptionGroup[BaseException]) -> None:
-        """Re-raise what failed, unwrapped; ``_Closed`` alone is a normal end."""
-        leaves = list(_leaves(failures))
-        for leaf in leaves:
-            if not isinstance(leaf, EngineError | _Closed):
-                raise leaf from None
-        for leaf in leaves:
-            if isinstance(leaf, EngineError) and not self._closing.is_set():
-                self._emit(EngineFailed("session", leaf.message, fatal=True))
-                raise leaf from None
-
 
 def _turn_of(event: EngineEvent) -> int:
     return event.turn if isinstance(event, AnswerText | AnswerAudio | AnswerDone) else 0
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from teamscall.engines.base import (
     BeginUtterance,
@@ -24,7 +24,6 @@ from teamscall.engines.base import (
     Emit,
     EngineCommand,
     EngineDegraded,
-    EngineFailed,
     EngineReady,
     Hear,
     IgnoreUtterance,
@@ -34,6 +33,7 @@ from teamscall.engines.base import (
     Say,
     TruncateAnswer,
 )
+from teamscall.engines.ending import raise_first, until
 from teamscall.engines.openai import messages
 from teamscall.engines.openai.messages import ServerEvent
 from teamscall.engines.openai.realtime_answers import Answers
@@ -42,11 +42,6 @@ from teamscall.engines.openai.realtime_hearing import Hearing
 from teamscall.engines.openai.realtime_line import RENEWED, Line, Link
 from teamscall.engines.openai.realtime_waits import Waits
 from teamscall.engines.tools import Tools
-from teamscall.errors import EngineError
-
-
-class _Closed(Exception):
-    """Ends the session's task group; no failure."""
 
 
 class RealtimeSession:
@@ -134,9 +129,9 @@ class RealtimeSession:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._line.run(), name="line")
                 group.create_task(self._watch(), name="watch")
-                group.create_task(self._until_closed(), name="closing")
+                group.create_task(until(self._closing), name="closing")
         except BaseExceptionGroup as failures:
-            self._raise_first(failures)
+            raise_first(failures, stage="session", closing=self._closing, emit=self._emit)
         finally:
             self._closing.set()
             self._finished.set()
@@ -226,26 +221,3 @@ class RealtimeSession:
                     await self._line.wake.wait()
             except TimeoutError:
                 continue
-
-    async def _until_closed(self) -> None:
-        await self._closing.wait()
-        raise _Closed
-
-    def _raise_first(self, failures: BaseExceptionGroup[BaseException]) -> None:
-        """Re-raise what failed, unwrapped; ``_Closed`` alone is a normal end."""
-        leaves = list(_leaves(failures))
-        for leaf in leaves:
-            if not isinstance(leaf, EngineError | _Closed):
-                raise leaf from None
-        for leaf in leaves:
-            if isinstance(leaf, EngineError) and not self._closing.is_set():
-                self._emit(EngineFailed("session", leaf.message, fatal=True))
-                raise leaf from None
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
