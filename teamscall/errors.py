@@ -8,6 +8,7 @@ through :func:`teamscall.text.printable` first.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 Fault = Literal["operator", "gateway", "engine", "refused", "bug"]
@@ -23,6 +24,9 @@ class ExitCode(enum.IntEnum):
     UNAVAILABLE = 4  # nothing answers there, the port is taken, a package is missing
     REFUSED = 5  # the other side refused: signature, authorization, capacity
     TIMEOUT = 6  # a named deadline passed
+    NO_ANSWER = 7  # the call that was placed rang, and nobody answered
+    BUSY = 8  # the line was busy
+    DECLINED = 9  # it was declined
     INTERRUPTED = 130  # Ctrl-C
 
 
@@ -126,6 +130,62 @@ class AskError(TeamscallError):
     def __init__(self, message: str, *, said: str = "") -> None:
         super().__init__(message)
         self.said = said
+
+
+class PlacingError(TeamscallError):
+    """A call was not placed.
+
+    Attributes:
+        why: ``refused`` by a gate, ``no-far-side`` to ask, ``far-side-failed``: it was asked
+            and gave no call.
+        gates: with ``refused``, (name, whether it passed, one sentence) of every gate.
+        status: the HTTP status of a far side that refused; 0 where there is none.
+    """
+
+    fault = "refused"
+    exit_code = ExitCode.REFUSED
+
+    def __init__(
+        self,
+        why: Literal["refused", "no-far-side", "far-side-failed"],
+        message: str,
+        *,
+        hint: str = "",
+        gates: tuple[tuple[str, bool, str], ...] = (),
+        status: int = 0,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.why = why
+        self.gates = gates
+        self.status = status
+
+
+class ControlError(TeamscallError):
+    """The operator's door did not do what it was asked for.
+
+    Attributes:
+        code: the JSON-RPC error code, see ``teamscall.control.protocol``.
+        name: the same as a stable word: ``call-not-found``.
+        data: more about it, for machines.
+    """
+
+    fault = "operator"
+
+    def __init__(
+        self,
+        code: int,
+        name: str,
+        message: str,
+        *,
+        hint: str = "",
+        exit_code: ExitCode = ExitCode.FAILED,
+        data: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.name = name
+        self.exit_code = exit_code  # type: ignore[misc]  # of this one
+        self.data = dict(data or {})
 
 
 class EngineError(TeamscallError):

@@ -7,6 +7,8 @@ Rules:
 
 1. A booking holds exactly one slot; when the call starts, the slot goes with it.
 2. A promise has an end: its slot is given back then, whether or not anybody asks.
+3. A call that the far side is still to name may come before its name: its leg is let in
+   beyond the limit, and until the name is known the two hold a slot each.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class Placed(msgspec.Struct, frozen=True):
     opening: str
     notify: bool
     until: float  # of the ringing
+    attempt: str = ""  # who asked for it
 
 
 class Bookings:
@@ -48,14 +51,20 @@ class Bookings:
         self._asked: dict[str, int] = {}  # decisions under way, by call
         self._grants: dict[str, Grant] = {}
         self._placed: dict[str, Placed] = {}
+        self._unnamed: dict[str, Placed] = {}  # by attempt
 
     def __len__(self) -> int:
-        return len(self._asked) + len(self._grants) + len(self._placed)
+        return len(self._asked) + len(self._grants) + len(self._placed) + len(self._unnamed)
 
     @property
     def awaits_leg(self) -> bool:
         """Whether a call that we placed may come up: it needs no free slot."""
-        return bool(self._placed)
+        return bool(self._placed or self._unnamed)
+
+    @property
+    def unnamed(self) -> int:
+        """Calls that we placed and that the far side is still to name."""
+        return len(self._unnamed)
 
     # --- granted -----------------------------------------------------------
 
@@ -104,6 +113,39 @@ class Bookings:
             return False
         self._placed[call_id] = placed
         return True
+
+    def place_unnamed(self, placed: Placed) -> bool:
+        """Book a call whose id the far side will choose; ``named`` or ``unplace`` follows."""
+        if len(self) >= MAX_BOOKINGS or not self._slots.take(placed.attempt):
+            return False
+        self._unnamed[placed.attempt] = placed
+        return True
+
+    def named(self, attempt: str, call_id: str) -> bool:
+        """The far side has named it. False: it is not awaited, or the id is in use."""
+        placed = self._unnamed.pop(attempt, None)
+        if placed is None:
+            return False
+        self._slots.give_back(attempt)
+        if call_id in self._placed or call_id in self._grants or call_id in self._asked:
+            return False
+        if not self._slots.take(call_id):  # its leg came first, and has a slot
+            placed = msgspec.structs.replace(placed, until=_MET)
+        self._placed[call_id] = placed
+        return True
+
+    def unplace(self, attempt: str) -> None:
+        """The far side will not ring: nothing came of it."""
+        if self._unnamed.pop(attempt, None) is not None:
+            self._slots.give_back(attempt)
+
+    def is_placed(self, call_id: str) -> bool:
+        """Whether this call was placed, is named and has not come up."""
+        return call_id in self._placed
+
+    def reserve(self, call_id: str, address: str) -> bool:
+        """A slot for a leg that is here: the one of its booking, or one of its own."""
+        return self.meet(call_id) or self._slots.take(call_id, address, beyond=self.unnamed)
 
     def meet(self, call_id: str) -> bool:
         """A socket for a placed call is here: no ring timeout any more, its own deadline

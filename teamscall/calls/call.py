@@ -22,7 +22,7 @@ import msgspec
 from teamscall.calls.conversation import Conversation
 from teamscall.calls.events import Command, EndRequested, Fill, Finish, Phase, Setup, TimePassed
 from teamscall.calls.link import Link
-from teamscall.calls.records import CallClosed, CallRecord, Watch
+from teamscall.calls.records import CallClosed, CallCounters, CallRecord, Watch
 from teamscall.calls.settings import ENGINE_CANCEL_S, ENGINE_CLOSE_S, CallSettings
 from teamscall.calls.tasks import Tasks
 from teamscall.clock import Clock
@@ -50,6 +50,20 @@ _ENGINE_COMMANDS = {
 _WIRE_MESSAGES = {wire.AudioOut, wire.Flush, wire.HangUp, wire.Express}
 
 
+class LiveCall(msgspec.Struct, frozen=True):
+    """A running call as the operator sees it: facts, nothing that was said."""
+
+    setup: Setup
+    phase: Phase
+    recording: wire.RecordingStatus | None
+    gate_open: bool
+    connected: bool  # False: its socket is lost, it may be resumed
+    engine: str
+    ready: bool  # the engine is up
+    duration_ms: int
+    counters: CallCounters
+
+
 class Call:
     """A call that is up, or ringing. ``begin``, then ``run``.
 
@@ -75,7 +89,8 @@ class Call:
         self._tasks = tasks
         self._watch = watch
         self._on_over = on_over
-        self._conversation = Conversation(setup, settings, clock.now())
+        self._began = clock.now()
+        self._conversation = Conversation(setup, settings, self._began)
         self._link: Link | None = None
         self._dropped_out = 0  # on links that are gone
         self._dropped_before = 0  # on this link, when it became ours
@@ -100,6 +115,21 @@ class Call:
     @property
     def gate_open(self) -> bool:
         return self._conversation.gate_open
+
+    def facts(self) -> LiveCall:
+        """What the operator may know of it now."""
+        conversation = self._conversation
+        return LiveCall(
+            setup=self.setup,
+            phase=conversation.phase,
+            recording=conversation.gate_status,
+            gate_open=conversation.gate_open,
+            connected=self._link is not None,
+            engine=self.setup.engine_name,
+            ready=conversation.engine_is_ready,
+            duration_ms=round((self._clock.now() - self._began) * 1000),
+            counters=conversation.counters,
+        )
 
     # --- the link -----------------------------------------------------------
 

@@ -29,11 +29,13 @@ from teamscall.calls.events import (
     MessageSeen,
     Phase,
     Setup,
+    SpeakRequested,
 )
 from teamscall.calls.floor import Floor
 from teamscall.calls.orders import Orders
 from teamscall.calls.playout import FAR_FUTURE
 from teamscall.calls.records import (
+    CallAnswered,
     CallClosed,
     CallCounters,
     CallOpened,
@@ -69,6 +71,7 @@ class Conversation:
         self._ring_until = FAR_FUTURE
         self._goodbye_by = FAR_FUTURE
         self._ending: EndRequested | None = None
+        self._after_speech: EndRequested | None = None
         self._participants: int | None = None
         self._gated = self._early = 0
 
@@ -87,7 +90,7 @@ class Conversation:
             self.phase = "ringing"
             self._ring_until = now + self.settings.ring_timeout_s
         else:
-            self._greet(now)
+            self._begin(now)
         self._advance(now)
         return self._orders.take()
 
@@ -125,6 +128,10 @@ class Conversation:
         return not self.settings.recording_required or self.gate_status == "active"
 
     @property
+    def engine_is_ready(self) -> bool:
+        return self._orders.engine_ready
+
+    @property
     def counters(self) -> CallCounters:
         floor, speaking = self._floor, self._speaking
         return CallCounters(
@@ -146,6 +153,12 @@ class Conversation:
 
     def _touch(self, now: float) -> None:
         self._idle_at = now + self.settings.idle_timeout_s
+
+    def _begin(self, now: float) -> None:
+        """Somebody listens."""
+        if self.setup.direction == "outbound":
+            self._orders.add(CallAnswered(self.setup.call_id, self._orders.wall(now)))
+        self._greet(now)
 
     def _greet(self, now: float) -> None:
         outbound = self.setup.direction == "outbound"
@@ -199,7 +212,7 @@ class Conversation:
             self.phase = "live"
             self._ring_until = FAR_FUTURE
             self._limit_at = now + self.settings.max_duration_s
-            self._greet(now)
+            self._begin(now)
 
     # --- what else the far side says -----------------------------------------------------------
 
@@ -230,6 +243,14 @@ class Conversation:
             self._speaking.retract(now)
             self._speaking.interruption.interrupt("say", now, now)
             self._speaking.say(event.text, "say", now)
+
+    def _on_speak(self, event: SpeakRequested, now: float) -> None:
+        if self.phase != "live":
+            return
+        if not self._speaking.saying_what_was_asked:
+            self._speaking.retract(now)
+            self._speaking.interruption.interrupt("operator", now, now)
+        self._speaking.say(event.text, "say", now)
 
     def _on_ended(self, event: wire.CallEnded, now: float) -> None:
         self._end(EndRequested(event.reason or "ended", "caller", tell=False), now)
@@ -299,6 +320,9 @@ class Conversation:
 
     def _end(self, request: EndRequested, now: float) -> None:
         """End, after a goodbye where one is wanted. The first reason wins."""
+        if request.after_speech and self.phase == "live" and not self._speaking.resting:
+            self._after_speech = self._after_speech or request
+            return
         if self._ending is not None and request.goodbye:
             return  # one goodbye is being said already
         reachable = self.phase == "live" and not self._speaking.playout.lost
@@ -343,6 +367,9 @@ class Conversation:
         if self._speaking.advance(now):
             request = self._ending or EndRequested("hangup-bot", "bot")
             self._finish(request, request.tell, now)
+            return
+        if self._after_speech is not None and self._speaking.resting and self._ending is None:
+            self._finish(self._after_speech, self._after_speech.tell, now)
             return
         if self.phase == "live":
             self._floor.advance(now)
@@ -415,6 +442,7 @@ _REACTIONS: dict[type, Callable[[Conversation, Any, float], None]] = {
     engine.EngineUsage: Conversation._on_usage,
     engine.EngineDegraded: Conversation._on_degraded,
     engine.EngineFailed: Conversation._on_failed,
+    SpeakRequested: Conversation._on_speak,
     MessageSeen: Conversation._on_message_seen,
     LinkLost: Conversation._on_link_lost,
     LinkResumed: Conversation._on_link_resumed,

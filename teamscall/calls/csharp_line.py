@@ -11,7 +11,9 @@ from teamscall.calls.call import Call
 from teamscall.calls.desk import Desk, host
 from teamscall.calls.events import EndRequested, LinkLost
 from teamscall.calls.link import Link
+from teamscall.calls.placing import FarProgress
 from teamscall.policy.authorization import Decision, PolicyRequest
+from teamscall.text import printable
 from teamscall.wire import events as wire
 
 _AT_CAPACITY = Decision(False, "capacity", "At capacity")
@@ -26,6 +28,11 @@ class CSharpLine:
     def __init__(self, desk: Desk, link: Link) -> None:
         self._desk = desk
         self._link = link
+        self._gone = False
+
+    def place(self, order: wire.PlaceCall) -> None:
+        """Ask the gateway to ring somebody."""
+        self._link.send(order)
 
     def received(self, event: wire.FromGateway) -> None:
         desk, link = self._desk, self._link
@@ -52,6 +59,7 @@ class CSharpLine:
         """Nobody knows whose message it was: it keeps no call from being idle."""
 
     def disconnected(self, reason: str) -> None:
+        self._gone = True
         for call in self._desk.on_link(self._link):
             call.detach()
             if self._desk.draining:
@@ -112,9 +120,8 @@ class CSharpLine:
             self._on_start_again(call, event)
             return
         if event.direction == "outbound":
-            if not desk.start_placed(link, event, event.recording):
-                desk.count("unknown-outbound", link)
-                link.send(wire.HangUp(call_id, "not-allowed"))
+            if not desk.when_named(call_id, lambda: self._start_placed(event)):
+                self._start_placed(event)
             return
         grant = desk.bookings.redeem(call_id)
         # The hook has answered for this very identity a moment ago; the rules are free.
@@ -131,6 +138,14 @@ class CSharpLine:
         if grant is not None:
             desk.slots.give_back(call_id)
         link.send(wire.HangUp(call_id, "not-allowed"))
+
+    def _start_placed(self, event: wire.CallStarted) -> None:
+        desk, link = self._desk, self._link
+        if self._gone:
+            desk.bookings.forget(event.call_id)
+        elif not desk.start_placed(link, event, event.recording):
+            desk.count("unknown-outbound", link)
+            link.send(wire.HangUp(event.call_id, "not-allowed"))
 
     # --- calls that exist -----------------------------------------------------------
 
@@ -175,9 +190,9 @@ class CSharpLine:
             self._desk.wish(call, self._link, event.last_received_seq)
 
     def _on_progress(self, event: wire.CallProgressed) -> None:
-        self._desk.seen(self._link, event.call_id)
-        if event.status in ("failed", "busy", "no-answer"):
-            self._desk.bookings.forget(event.call_id)
+        desk = self._desk
+        desk.seen(self._link, event.call_id)
+        desk.far_progress(FarProgress(event.call_id, event.status, printable(event.error)))
 
 
 def _key(caller: wire.Caller) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from teamscall.calls.call import Call
 from teamscall.calls.deciding import Deciding
 from teamscall.calls.events import EndRequested, Finish, LinkResumed, MessageSeen, Setup
 from teamscall.calls.link import Link
+from teamscall.calls.placing import FarProgress, LegRefused, PlacingEvent, PlacingWatch
 from teamscall.calls.records import CallRecord, EndedBy, Watch
 from teamscall.calls.registry import Slots
 from teamscall.calls.settings import CallSettings, call_settings
@@ -67,6 +68,8 @@ class Desk:
         self.drops: collections.Counter[str] = collections.Counter()
         self._voice = voice
         self._watchers: list[Watch] = []
+        self.placing: PlacingWatch | None = None
+        self._early_legs: dict[str, Callable[[], None]] = {}
         self._wishes: dict[str, tuple[Link, int]] = {}
 
     # --- what goes on -----------------------------------------------------------
@@ -82,6 +85,11 @@ class Desk:
                 watcher(record)
             except Exception as error:
                 log.error("A watcher failed", exc_info=error, extra={"callId": record.call_id})
+
+    def tell_placing(self, event: PlacingEvent) -> None:
+        """Tell whoever places calls."""
+        if self.placing is not None:
+            self.placing(event)
 
     def count(self, cause: str, link: Link, detail: str = "") -> None:
         """Count a drop; log the first of each cause and then every thousandth."""
@@ -114,6 +122,16 @@ class Desk:
         """A call is about to come: the engine may open what takes time."""
         self._voice.warm()
 
+    def far_progress(self, event: FarProgress) -> None:
+        """The far side says how a call that we placed goes. It rings no more: it will not
+        come up, and a leg that is ringing ends."""
+        if event.word not in ("ringing", "answered"):
+            self.bookings.forget(event.call_id)
+            call = self.calls.get(event.call_id)
+            if call is not None and call.phase == "ringing":
+                call.feed(EndRequested(event.word, "gateway", detail=event.detail))
+        self.tell_placing(event)
+
     # --- running calls -----------------------------------------------------------
 
     def on_link(self, link: Link) -> list[Call]:
@@ -144,6 +162,7 @@ class Desk:
             recording=recording,
             opening=placed.opening if placed else "",
             notify=placed.notify if placed else False,
+            attempt=placed.attempt if placed else "",
         )
         try:
             call = Call(
@@ -181,6 +200,20 @@ class Desk:
         filler = msgspec.structs.replace(own.filler, sound=usual.filler.sound)
         return msgspec.structs.replace(own, filler=filler)
 
+    def when_named(self, call_id: str, then: Callable[[], None]) -> bool:
+        """An outbound leg may be of a call that the far side is still to name: ``then`` is
+        called once that is known. False: it is known already, and ``then`` is not called."""
+        if self.bookings.is_placed(call_id) or not self.bookings.unnamed or self.draining:
+            return False
+        self._early_legs[call_id] = then
+        return True
+
+    def look_at_early_legs(self) -> None:
+        """A call was named, or will not be: go on with the legs that waited for it."""
+        for call_id in list(self._early_legs):
+            if self.bookings.is_placed(call_id) or not self.bookings.unnamed:
+                self._early_legs.pop(call_id)()
+
     def start_placed(
         self, link: Link, event: wire.CallStarted, recording: wire.RecordingStatus | None
     ) -> bool:
@@ -196,6 +229,8 @@ class Desk:
         self.deciding.record(request, link.address, decision)
         if placed is not None:
             self.start(link, event, recording, placed)
+        else:
+            self.tell_placing(LegRefused(event.call_id))
         return placed is not None
 
     async def _run(self, call: Call) -> None:
@@ -223,6 +258,11 @@ class Desk:
         if link.dialect == "standin":
             close(link, reason)
 
+    def feed(self, call_id: str, event: object) -> None:
+        """Give an event to a running call; nothing where it is over."""
+        if (call := self.calls.get(call_id)) is not None:
+            call.feed(event)
+
     def seen(self, link: Link, call_id: str) -> None:
         """A message of this call came that needs nothing: the call is not idle."""
         call = self.calls.get(call_id)
@@ -239,10 +279,18 @@ class Desk:
             if call.link is None:
                 call.feed(EndRequested("connection-lost", "gateway", tell=False))
 
-    def end(self, call_id: str, reason: str, by: EndedBy) -> bool:
+    def end(
+        self,
+        call_id: str,
+        reason: str,
+        by: EndedBy,
+        *,
+        detail: str = "",
+        after_speech: bool = False,
+    ) -> bool:
         call = self.calls.get(call_id)
         if call is not None:
-            call.feed(EndRequested(reason, by))
+            call.feed(EndRequested(reason, by, detail=detail, after_speech=after_speech))
         return call is not None
 
     # --- resuming -----------------------------------------------------------

@@ -32,6 +32,7 @@ class Setup(msgspec.Struct, frozen=True):
     recording: wire.RecordingStatus | None = None
     opening: str = ""  # outbound: what to say once it is answered
     notify: bool = False  # outbound: hang up once the opening has been heard
+    attempt: str = ""  # outbound: who asked for it
 
 
 # --- in -------------------------------------------------------------------------------
@@ -52,13 +53,24 @@ class LinkResumed(msgspec.Struct, frozen=True):
 
 
 class EndRequested(msgspec.Struct, frozen=True):
-    """Somebody wants the call to end; ``goodbye`` is spoken first when not empty."""
+    """Somebody wants the call to end; ``goodbye`` is spoken first when not empty.
+
+    ``after_speech``: not before what the bot says now has been heard.
+    """
 
     reason: str
     by: EndedBy
     goodbye: str = ""
     detail: str = ""
     tell: bool = True  # whether the far side has to be told
+    after_speech: bool = False
+
+
+class SpeakRequested(msgspec.Struct, frozen=True):
+    """The operator wants this said: after what the operator asked for before, instead of
+    whatever else the bot is saying."""
+
+    text: str
 
 
 class MessageSeen(msgspec.Struct, frozen=True):

@@ -17,6 +17,23 @@ from teamscall.wire.events import Caller, Dialect, Direction, RecordingStatus
 EndedBy = Literal["caller", "bot", "bridge", "gateway", "engine", "operator"]
 TurnKind = Literal["greeting", "answer", "say", "digit", "reprompt", "filler", "goodbye"]
 TurnStatus = Literal["completed", "interrupted", "cancelled", "failed"]
+CallMode = Literal["notify", "conversation"]
+OutboundState = Literal[
+    "requested",  # every gate let it pass
+    "waiting",  # for a gateway's socket
+    "ringing",  # the far side was asked
+    "answered",
+    "ended",
+]
+OutboundOutcome = Literal[
+    "answered",  # and the call is over; its own record says how
+    "no-answer",
+    "busy",
+    "declined",
+    "refused",  # by a gate of ours, or by the far side
+    "failed",
+    "cancelled",  # by the operator, while it rang
+]
 
 
 class Decided(msgspec.Struct, frozen=True, tag=True):
@@ -205,6 +222,44 @@ class CallCounters(msgspec.Struct, frozen=True):
     thrown_away: int = 0  # those of them that were thrown away unheard
 
 
+class CallAnswered(msgspec.Struct, frozen=True, tag=True):
+    """A call that we placed was answered: from here on somebody listens."""
+
+    call_id: str
+    wall_ms: int
+
+
+class OutboundProgress(msgspec.Struct, frozen=True, tag=True):
+    """How far a call is that we place. ``call_id`` is blank until the far side named it.
+
+    ``outcome`` is there once it has ended. Says who is rung, not what is to be said.
+    """
+
+    call_id: str
+    wall_ms: int
+    attempt: str
+    state: OutboundState
+    target: str  # user:... or phone:...
+    mode: CallMode
+    dialect: Dialect | None = None  # None: not chosen yet
+    outcome: OutboundOutcome | None = None
+    detail: str = ""
+
+
+class Audited(msgspec.Struct, frozen=True, tag=True):
+    """Somebody used the operator's door: what they asked for and what came of it.
+
+    ``call_id`` is blank where it was about no call. ``by``: through what, never a secret.
+    """
+
+    call_id: str
+    wall_ms: int
+    action: str
+    by: str
+    result: str  # "ok", or the error's name
+    detail: str = ""
+
+
 class CallClosed(msgspec.Struct, frozen=True, tag=True):
     """The final record of a call. The first reason won."""
 
@@ -231,6 +286,9 @@ CallRecord = (
     | Pressed
     | ParticipantsSeen
     | EngineTrouble
+    | CallAnswered
+    | OutboundProgress
+    | Audited
     | CallClosed
 )
 

@@ -32,9 +32,18 @@ class Slots:
     def __contains__(self, call_id: str) -> bool:
         return call_id in self._held
 
-    def take(self, call_id: str, address: str = "") -> bool:
-        """Take a slot; False when all are taken or this call already holds one."""
-        if call_id in self._held or not self.free:
+    @property
+    def over_limit(self) -> bool:
+        """Whether more are held than there are, see ``take``."""
+        return len(self._held) > self.limit
+
+    def take(self, call_id: str, address: str = "", *, beyond: int = 0) -> bool:
+        """Take a slot; False when all are taken or this call already holds one.
+
+        ``beyond``: so many more than the limit may be held, by legs of which one slot will
+        turn out to be held twice.
+        """
+        if call_id in self._held or len(self._held) >= self.limit + beyond:
             return False
         self._held[call_id] = address
         self._per_address[address] += 1

@@ -110,11 +110,22 @@ class StandInLine:
                 self._recording = event.recording
             if event.direction == "inbound":
                 self._desk.bookings.arrive(self._call_id)  # an inbound call is no placed one
-                self._decide(event)
-            elif self._desk.start_placed(self._link, event, self._recording):
-                self._state = "started"
-            else:
-                self.refuse("not-allowed")
+                if self._desk.slots.over_limit:  # it was let in as the leg of a placed one
+                    self.refuse("agent-unavailable")
+                else:
+                    self._decide(event)
+            elif not self._desk.when_named(self._call_id, lambda: self._start_placed(event)):
+                self._start_placed(event)
+
+    def _start_placed(self, event: wire.CallStarted) -> None:
+        if self._state != "deciding":
+            return  # the socket went away while we waited for the call's name
+        if not self._desk.start_placed(self._link, event, self._recording):
+            self.refuse("not-allowed")
+            return
+        self._state = "started"
+        while self._early:
+            self._desk.feed(self._call_id, self._early.popleft())
 
     def _decide(self, event: wire.CallStarted) -> None:
         def decided(decision: Decision) -> None:
@@ -124,9 +135,9 @@ class StandInLine:
                 self.refuse("not-allowed")
                 return
             self._state = "started"
-            call = self._desk.start(self._link, event, self._recording, settings=decision.settings)
-            while call is not None and self._early:
-                call.feed(self._early.popleft())
+            self._desk.start(self._link, event, self._recording, settings=decision.settings)
+            while self._early:
+                self._desk.feed(self._call_id, self._early.popleft())
 
         request = PolicyRequest(event.call_id, "standin", event.caller, "session_start")
         self._desk.deciding.ask(request, self._link.address, self._desk.inbound_gate, decided)

@@ -13,10 +13,13 @@ import logging
 from collections.abc import Callable
 
 from teamscall.calls.bookings import Placed
+from teamscall.calls.call import LiveCall
 from teamscall.calls.csharp_line import CSharpLine
 from teamscall.calls.desk import Desk
+from teamscall.calls.events import SpeakRequested
 from teamscall.calls.link import Link, Readiness, Unavailable
-from teamscall.calls.records import EndedBy, Watch
+from teamscall.calls.placing import FarProgress, GatewayOpened, PlacingWatch
+from teamscall.calls.records import CallRecord, EndedBy, Watch
 from teamscall.calls.standin_line import StandInLine
 from teamscall.clock import Clock
 from teamscall.config import Config
@@ -44,6 +47,10 @@ class Switchboard:
     def watch(self, watcher: Watch) -> Callable[[], None]:
         """Tell ``watcher`` every record of every call; returns what stops it."""
         return self._desk.watch(watcher)
+
+    def tell(self, record: CallRecord) -> None:
+        """Tell those who watch a record that is made elsewhere."""
+        self._desk.tell(record)
 
     @property
     def active(self) -> int:
@@ -79,11 +86,12 @@ class Switchboard:
     def reserve(self, call_id: str, address: str) -> bool:
         if call_id in self._desk.calls:
             return False
-        return self._desk.bookings.meet(call_id) or self._desk.slots.take(call_id, address)
+        return self._desk.bookings.reserve(call_id, address)
 
     def connected(self, link: Link, call_id: str | None) -> None:
         if call_id is None:
             self._lines[link] = CSharpLine(self._desk, link)
+            self._desk.tell_placing(GatewayOpened())
         else:
             self._lines[link] = StandInLine(self._desk, link, call_id)
 
@@ -102,31 +110,93 @@ class Switchboard:
             line.disconnected(reason)
 
     def outcome(self, call_id: str, outcome: wire.Outcome) -> None:
-        if outcome != "answered" and self._desk.bookings.forget(call_id):
-            log.info("A placed call ended", extra={"callId": call_id, "outcome": outcome})
+        self._desk.far_progress(FarProgress(call_id, outcome))
 
     # --- the operator -----------------------------------------------------------
 
+    def watch_placing(self, watcher: PlacingWatch) -> None:
+        """Tell ``watcher``, the only one, what the far side says about legs to come."""
+        self._desk.placing = watcher
+
     def expect(
-        self, call_id: str, *, opening: str = "", notify: bool | None = None, ring_timeout_s: float
+        self,
+        call_id: str,
+        *,
+        opening: str = "",
+        notify: bool | None = None,
+        ring_timeout_s: float,
+        attempt: str = "",
     ) -> bool:
         """A call was asked for: take its slot and let its leg in until the ring times out.
 
         ``opening`` is said once it is answered; with ``notify`` the call ends when it was
-        heard. None: as ``outbound.default_mode`` says.
+        heard. None: as ``outbound.default_mode`` says. With a blank ``call_id`` the far side
+        chooses it: ``named`` or ``unplaced`` must follow for this ``attempt``, and until then
+        a leg that it might be waits. False: no slot is free, or we are shutting down.
         """
+        desk = self._desk
         if notify is None:
-            notify = self._desk.config.outbound.default_mode == "notify"
-        self._desk.expire()
-        if self._desk.draining or call_id in self._desk.calls:
+            notify = desk.config.outbound.default_mode == "notify"
+        desk.expire()
+        if desk.draining or call_id in desk.calls:
             return False
-        self._desk.warm()
-        until = self._clock.now() + ring_timeout_s
-        return self._desk.bookings.place(call_id, Placed(opening, notify, until))
+        desk.warm()
+        placed = Placed(opening, notify, self._clock.now() + ring_timeout_s, attempt)
+        if call_id:
+            return desk.bookings.place(call_id, placed)
+        return desk.bookings.place_unnamed(placed)
 
-    def end(self, call_id: str, reason: str, by: EndedBy = "operator") -> bool:
-        """End one call; False when there is none of this id."""
-        return self._desk.end(call_id, reason, by)
+    def named(self, attempt: str, call_id: str) -> bool:
+        """The far side rings and has named the call. False: it cannot be let in."""
+        known = call_id not in self._desk.calls and self._desk.bookings.named(attempt, call_id)
+        self._desk.bookings.unplace(attempt)
+        self._desk.look_at_early_legs()
+        return known
+
+    def unplaced(self, attempt: str, call_id: str = "") -> None:
+        """A placed call will not come: its slot is free, its leg is refused."""
+        self._desk.bookings.unplace(attempt)
+        if call_id:
+            self._desk.bookings.forget(call_id)
+        self._desk.look_at_early_legs()
+
+    def place(self, order: wire.PlaceCall) -> bool:
+        """Ask a C# gateway to ring somebody; False when none has an open socket."""
+        lines = [line for line in self._lines.values() if isinstance(line, CSharpLine)]
+        if not lines:
+            return False
+        lines[-1].place(order)  # the newest: an old one may be dead without our knowing
+        return True
+
+    @property
+    def gateway_is_open(self) -> bool:
+        """Whether a C# gateway has an open socket."""
+        return any(isinstance(line, CSharpLine) for line in self._lines.values())
+
+    @property
+    def calls(self) -> tuple[LiveCall, ...]:
+        """The calls that are up, or ringing with a leg, oldest first."""
+        return tuple(call.facts() for call in self._desk.calls.values())
+
+    def speak(self, call_id: str, text: str) -> bool:
+        """Say exactly this in a call; False when nobody listens there."""
+        call = self._desk.calls.get(call_id)
+        if call is None or call.phase != "live":
+            return False
+        call.feed(SpeakRequested(text))
+        return True
+
+    def end(
+        self,
+        call_id: str,
+        reason: str,
+        by: EndedBy = "operator",
+        *,
+        after_speech: bool = False,
+    ) -> bool:
+        """End one call, with ``after_speech`` once the bot has been heard out; False when
+        there is none of this id."""
+        return self._desk.end(call_id, reason, by, after_speech=after_speech)
 
     async def drain(self, seconds: float) -> None:
         """No new calls; goodbyes; wait at most ``seconds``; end what is left.

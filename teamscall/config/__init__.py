@@ -7,8 +7,9 @@ hides secrets (``secret``). Refuses to know what the values are for.
 """
 
 from teamscall.config.checks import openai_key, resolved_engine, resolved_mode
-from teamscall.config.entries import HEADERS, Price, Tool, listed
+from teamscall.config.entries import HEADERS, Price, Tool, Webhook, listed
 from teamscall.config.load import Loaded, default_paths, load_config
+from teamscall.config.operate import Control, JournalFile, Metrics, Outbound
 from teamscall.config.options import Option, entry_options, iter_options
 from teamscall.config.percall import for_one_call
 from teamscall.config.resolved import resolved_models
@@ -33,9 +34,7 @@ from teamscall.config.tree import (
     Config,
     Goodbye,
     Inbound,
-    JournalFile,
     Log,
-    Outbound,
     Recording,
     Serve,
     Shutdown,
@@ -48,6 +47,7 @@ __all__ = [
     "BargeIn",
     "Bridge",
     "Config",
+    "Control",
     "Endpointing",
     "Filler",
     "Goodbye",
@@ -57,6 +57,7 @@ __all__ = [
     "Live",
     "Loaded",
     "Log",
+    "Metrics",
     "Offline",
     "OpenAI",
     "Option",
@@ -73,6 +74,7 @@ __all__ = [
     "Streaming",
     "Tool",
     "Tts",
+    "Webhook",
     "default_paths",
     "encode_hook",
     "entry_options",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import field
 
 from teamscall.config.keys import SET, key, url
+from teamscall.config.secret import Secret
 
 TOOL_NAME = r"^[A-Za-z0-9_-]{1,64}\Z"  # what every vendor takes
 BUILT_IN_TOOLS = frozenset({"end_call"})
@@ -48,6 +49,34 @@ class Tool(msgspec.Struct, frozen=True):
     ] = 5000
 
 
+EventName = Literal["call.started", "call.answered", "call.turn", "call.ended", "outbound.ended"]
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """Who is told about calls: a URL or a command."""
+
+    url: Annotated[str, url("URL that gets JSON by POST, signed.")] = ""
+    command: Annotated[
+        tuple[str, ...], key("Process that gets JSON on stdin.", kind="command")
+    ] = ()
+    events: Annotated[tuple[EventName, ...], key("Which events; empty: all of them.")] = ()
+    secret: Annotated[
+        Secret, key("Signs what a url gets, as Standard Webhooks do (whsec_...).")
+    ] = field(default_factory=Secret)
+    secret_file: Annotated[str, key("File that holds secret.", kind="path")] = ""
+    secret_env: Annotated[str, key("Environment variable that holds secret.")] = ""
+    transcripts: Annotated[
+        bool,
+        key("With what was said in a turn, where journal.transcripts would keep it."),
+    ] = False
+    timeout_ms: Annotated[
+        int, key("A delivery may take this long.", unit="ms", ge=100, le=60_000)
+    ] = 10_000
+    attempts: Annotated[
+        int, key("Deliveries that are tried before an event is given up.", ge=1, le=20)
+    ] = 6
+
+
 class Price(msgspec.Struct, frozen=True):
     """What a model costs, by what the vendor counts."""
 
@@ -69,8 +98,12 @@ class Price(msgspec.Struct, frozen=True):
     ] = "USD"
 
 
-ENTRIES: Mapping[str, type[msgspec.Struct]] = {"tools": Tool, "prices": Price}
-HEADERS = {"tools": "[[tools]]", "prices": '[prices."MODEL"]'}
+ENTRIES: Mapping[str, type[msgspec.Struct]] = {
+    "tools": Tool,
+    "prices": Price,
+    "webhooks": Webhook,
+}
+HEADERS = {"tools": "[[tools]]", "prices": '[prices."MODEL"]', "webhooks": "[[webhooks]]"}
 
 
 def parameters_schema(value: object) -> dict[str, Any]:

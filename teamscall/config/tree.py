@@ -1,8 +1,9 @@
 """Every configuration key: its name, type, default, range and one line of meaning.
 
-This file, ``talk`` and ``entries`` are the only table: the loader, ``teamscall.toml``'s
-man page and ``config show`` are made from it. The names and defaults of the options that the
-msteams-call plugin has are the plugin's, in snake_case; camelCase is accepted too.
+This file, ``talk``, ``operate`` and ``entries`` are the only table: the loader, the man page
+of ``teamscall.toml`` and ``config show`` are made from it. The names and defaults of the
+options that the msteams-call plugin has are the plugin's, in snake_case; camelCase is
+accepted too.
 An empty model name means "the best current one", because a named default would
 outlive the vendor's model.
 """
@@ -14,8 +15,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import field
 
-from teamscall.config.entries import Price, Tool
+from teamscall.config.entries import Price, Tool, Webhook
 from teamscall.config.keys import LONGEST_MS, SET, URL_PATH, key, url
+from teamscall.config.operate import Control, JournalFile, Metrics, Outbound
 from teamscall.config.secret import Secret
 from teamscall.config.talk import (
     BargeIn,
@@ -98,6 +100,15 @@ class Bridge(msgspec.Struct, frozen=True):
     ] = field(default_factory=Secret)
     secret_file: Annotated[str, key("File that holds bridge.secret.", kind="path")] = ""
     secret_env: Annotated[str, key("Environment variable that holds bridge.secret.")] = ""
+    previous_secret: Annotated[
+        Secret, key("The secret before this one: still valid, while it is being replaced.")
+    ] = field(default_factory=Secret)
+    previous_secret_file: Annotated[
+        str, key("File that holds bridge.previous_secret.", kind="path")
+    ] = ""
+    previous_secret_env: Annotated[
+        str, key("Environment variable that holds bridge.previous_secret.")
+    ] = ""
     resume_grace_ms: Annotated[
         int,
         key("A call whose socket dropped may resume for this long.", unit="ms", ge=0, le=600_000),
@@ -144,6 +155,15 @@ class StandIn(msgspec.Struct, frozen=True):
     )
     secret_file: Annotated[str, key("File that holds standin.secret.", kind="path")] = ""
     secret_env: Annotated[str, key("Environment variable that holds standin.secret.")] = ""
+    previous_secret: Annotated[
+        Secret, key("The secret before this one: still valid, while it is being replaced.")
+    ] = field(default_factory=Secret)
+    previous_secret_file: Annotated[
+        str, key("File that holds standin.previous_secret.", kind="path")
+    ] = ""
+    previous_secret_env: Annotated[
+        str, key("Environment variable that holds standin.previous_secret.")
+    ] = ""
     hmac_window_ms: Annotated[
         int,
         key(
@@ -188,18 +208,6 @@ class Inbound(msgspec.Struct, frozen=True):
     enabled: Annotated[bool, key("Take inbound calls.")] = True
     greeting: Annotated[str, key("Spoken when a call starts; empty: nothing.")] = ""
     greeting_interruptible: Annotated[bool, key("The caller may interrupt the greeting.")] = True
-
-
-class Outbound(msgspec.Struct, frozen=True):
-    """Calls that the bot places."""
-
-    enabled: Annotated[bool, key("Allow placing calls.")] = True
-    ring_timeout_ms: Annotated[int, key("Longest ringing.", unit="ms", ge=1000, le=600_000)] = (
-        30_000
-    )
-    default_mode: Annotated[
-        Literal["notify", "conversation"], key("What a call does once it is answered.")
-    ] = "conversation"
 
 
 class Authorization(msgspec.Struct, frozen=True):
@@ -279,19 +287,6 @@ class Log(msgspec.Struct, frozen=True):
     )
 
 
-class JournalFile(msgspec.Struct, frozen=True):
-    """Call records on disk; never what was said."""
-
-    enabled: Annotated[bool, key("Keep call records.")] = True
-    path: Annotated[
-        str,
-        key("SQLite file; empty: journal.sqlite3 in the user's data directory.", kind="path"),
-    ] = ""
-    retention_days: Annotated[
-        int, key("Records older than this are removed; 0 keeps all.", unit="days", ge=0, le=36_500)
-    ] = 0
-
-
 class Config(msgspec.Struct, frozen=True):
     """The whole configuration. Every part has a default; a valid one for serve has a secret."""
 
@@ -340,5 +335,8 @@ class Config(msgspec.Struct, frozen=True):
     shutdown: Shutdown = field(default_factory=Shutdown)
     log: Log = field(default_factory=Log)
     journal: JournalFile = field(default_factory=JournalFile)
+    control: Control = field(default_factory=Control)
+    metrics: Metrics = field(default_factory=Metrics)
+    webhooks: tuple[Webhook, ...] = ()
     tools: tuple[Tool, ...] = ()
     prices: dict[str, Price] = field(default_factory=dict)  # by model

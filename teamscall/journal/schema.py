@@ -2,7 +2,7 @@
 
 ``PRAGMA user_version`` counts the migrations that a file has seen. Times are epoch
 milliseconds; text that came from a peer was made printable and capped before it is here.
-No column holds anything that was said.
+Only ``transcripts`` holds what was said in a call.
 """
 
 from __future__ import annotations
@@ -137,7 +137,67 @@ _VERSION_2 = (
     "ALTER TABLE calls ADD COLUMN thrown_away INTEGER NOT NULL DEFAULT 0",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
+_VERSION_3 = (
+    # The calls that we place. The message is what is to be said, ours and not the callee's;
+    # it is removed once it was delivered, or nobody has to be told that it was not.
+    # tell: 0 nobody, 1 somebody is to be told that it was not delivered, 2 was told.
+    """
+    CREATE TABLE attempts (
+        attempt TEXT PRIMARY KEY,
+        call_id TEXT NOT NULL,
+        target TEXT NOT NULL,
+        mode TEXT NOT NULL,
+        via TEXT NOT NULL,
+        tenant TEXT NOT NULL,
+        asked_by TEXT NOT NULL,
+        asked_ms INTEGER NOT NULL,
+        ring_until_ms INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        outcome TEXT NOT NULL DEFAULT '',
+        detail TEXT NOT NULL DEFAULT '',
+        answered_ms INTEGER,
+        ended_ms INTEGER,
+        message TEXT NOT NULL,
+        tell INTEGER NOT NULL DEFAULT 0
+    )
+    """,
+    "CREATE INDEX attempts_by_call_id ON attempts (call_id)",
+    "CREATE INDEX attempts_by_time ON attempts (asked_ms)",
+    "CREATE INDEX attempts_open ON attempts (attempt) WHERE ended_ms IS NULL OR tell = 1",
+    # Who used the operator's door, and what came of it.
+    """
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY,
+        call_id TEXT NOT NULL,
+        wall_ms INTEGER NOT NULL,
+        action TEXT NOT NULL,
+        asked_by TEXT NOT NULL,
+        result TEXT NOT NULL,
+        detail TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX audit_by_call_id ON audit (call_id)",
+    "CREATE INDEX audit_by_time ON audit (wall_ms)",
+    # What was said, only where journal.transcripts and the call's recording status allow it.
+    """
+    CREATE TABLE transcripts (
+        id INTEGER PRIMARY KEY,
+        call_id TEXT NOT NULL,
+        wall_ms INTEGER NOT NULL,
+        speaker TEXT NOT NULL,
+        turn INTEGER,
+        status TEXT NOT NULL,
+        text TEXT NOT NULL,
+        heard TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX transcripts_by_call_id ON transcripts (call_id)",
+    "CREATE INDEX transcripts_by_time ON transcripts (wall_ms)",
+    "CREATE TABLE switches (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "ALTER TABLE calls ADD COLUMN answered_ms INTEGER",  # of one that we placed
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION = len(MIGRATIONS)
 
 # What is deleted when it is older than the retention time, and the column that says so.
@@ -147,6 +207,9 @@ TIMED = (
     ("turns", "wall_ms"),
     ("events", "wall_ms"),
     ("usage", "wall_ms"),
+    ("attempts", "asked_ms"),
+    ("audit", "wall_ms"),
+    ("transcripts", "wall_ms"),
 )
 
 

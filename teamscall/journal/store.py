@@ -3,7 +3,7 @@
 Rule 1: ``record`` never blocks and never raises; a full queue costs the record, counted.
 Rule 2: a full or failing disk costs records, counted, with one warning; the file is
 opened again later and the calls go on meanwhile.
-Rule 3: what was said is not even queued: no transcript, no answer, no digit.
+Rule 3: what was said is queued only where it is to be kept, and digits never.
 """
 
 from __future__ import annotations
@@ -13,28 +13,18 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any, TypeVar
 
-import msgspec
 import platformdirs
 
-from teamscall.calls.records import (
-    CallClosed,
-    CallOpened,
-    CallRecord,
-    CarriedOn,
-    Decided,
-    EngineTrouble,
-    GateChanged,
-    Interrupted,
-    ParticipantsSeen,
-    TurnEnded,
-)
+from teamscall.calls.records import CallRecord
 from teamscall.clock import Clock
 from teamscall.errors import InputError
 from teamscall.journal import schema
+from teamscall.journal.rows import Written, insert
 from teamscall.text import printable
-from teamscall.wire.events import Caller
 
 FILE_NAME = "journal.sqlite3"
 
@@ -55,29 +45,29 @@ PRAGMAS: tuple[str, ...] = (
     "PRAGMA busy_timeout = 2000",
 )
 
-_MAX_ID = 256  # StandIn's call ids are the longest, 256
-_MAX_TEXT = 200
-_MAX_COUNT = 1_000_000  # the peer's number; SQLite's integers have an end
 _DAY_MS = 86_400_000
 
-_Row = dict[str, str | int | float | None]
-_Written = (
-    Decided
-    | CallOpened
-    | CallClosed
-    | GateChanged
-    | EngineTrouble
-    | Interrupted
-    | CarriedOn
-    | ParticipantsSeen
-    | TurnEnded
-)
+T = TypeVar("T")
 Warn = Callable[[str], None]
 
 
 def default_path() -> Path:
     """Where the journal is when ``journal.path`` is empty."""
     return Path(platformdirs.user_data_dir("teamscall", appauthor=False)) / FILE_NAME
+
+
+class _Job:
+    """Something to be done with the connection, and whoever waits for what came of it."""
+
+    def __init__(self, do: Callable[[sqlite3.Connection], Any], otherwise: Any) -> None:
+        self.do = do
+        self.answer: Future[Any] = Future()
+        self._otherwise = otherwise
+
+    def give_up(self) -> None:
+        """Answer, unless it was answered."""
+        if not self.answer.done():
+            self.answer.set_result(self._otherwise)
 
 
 class Journal:
@@ -106,7 +96,7 @@ class Journal:
         self._warn = warn or (lambda _: None)
         self._retention_days = retention_days
         # None ends the writer. One more place, so that it always fits.
-        self._queue: queue.Queue[_Written | None] = queue.Queue(queue_records + 1)
+        self._queue: queue.Queue[Written | _Job | None] = queue.Queue(queue_records + 1)
         self._queue_records = queue_records
         self._connection: sqlite3.Connection | None = None
         self._retry_at = 0.0
@@ -151,7 +141,7 @@ class Journal:
 
     def record(self, record: CallRecord) -> None:
         """Keep a record. Never blocks, never raises; records of speech are passed over."""
-        if not isinstance(record, _Written):
+        if not isinstance(record, Written):
             return
         try:
             if self._closed or self._queue.qsize() >= self._queue_records:
@@ -164,6 +154,16 @@ class Journal:
                 self._warn("The journal cannot keep up; call records are lost")
         else:
             self._overflowing = False
+
+    def ask(self, do: Callable[[sqlite3.Connection], T], otherwise: T) -> Future[T]:
+        """Do something in the writer's thread, in a transaction, and durably: once the answer
+        is there it is on the disk. ``otherwise`` is the answer where that cannot be."""
+        job = _Job(do, otherwise)
+        if self._closed or self._queue.qsize() >= self._queue_records:
+            job.give_up()
+        else:
+            self._queue.put_nowait(job)
+        return job.answer
 
     def close(self, deadline_s: float = 2.0) -> bool:
         """Write what is queued and close the file; True if all of that was done in time.
@@ -183,7 +183,7 @@ class Journal:
     def _write_all(self) -> None:
         ended = False
         while not ended:
-            batch: list[_Written] = []
+            batch: list[Written | _Job] = []
             taken = self._queue.get()
             while taken is not None and len(batch) < BATCH_RECORDS:
                 batch.append(taken)
@@ -195,20 +195,36 @@ class Journal:
                 self._write(batch)
         self._let_go()
 
-    def _write(self, batch: list[_Written]) -> None:
+    def _write(self, batch: list[Written | _Job]) -> None:
+        answers: list[tuple[_Job, Any]] = []
+        try:
+            self._write_in_one(batch, answers)
+        finally:
+            for job, answer in answers:
+                job.answer.set_result(answer)
+            for one in batch:
+                if isinstance(one, _Job):
+                    one.give_up()
+
+    def _write_in_one(self, batch: list[Written | _Job], answers: list[tuple[_Job, Any]]) -> None:
         connection = self._usable()
         if connection is None:
             self._failed += len(batch)
             return
+        given: list[tuple[_Job, Any]] = []
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for record in batch:
-                _insert(connection, record)
+            for one in batch:
+                if isinstance(one, _Job):
+                    given.append((one, one.do(connection)))
+                else:
+                    insert(connection, one)
             connection.execute("COMMIT")
         except (sqlite3.Error, OverflowError) as error:
             self._fail(error)
             self._failed += len(batch)
             return
+        answers += given
         if self._failing:
             self._failing = False
             self._warn(f"The journal is written again; call records lost: {self.lost}")
@@ -278,169 +294,6 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-# --- rows -------------------------------------------------------------------------
-
-
-def _insert(connection: sqlite3.Connection, record: _Written) -> None:
-    match record:
-        case CallClosed():
-            _close_call(connection, record)
-            _put_usage(connection, record, 0)
-        case CallOpened():
-            _put(connection, "calls", _opened(record) | _caller(record.caller))
-        case Decided():
-            _put(connection, "decisions", _decided(record) | _caller(record.caller))
-        case TurnEnded():
-            _put(connection, "turns", _turn(record))
-            _put_usage(connection, record, record.turn)
-        case _:
-            _put(connection, "events", _event(record))
-
-
-def _put(connection: sqlite3.Connection, table: str, row: _Row) -> None:
-    # Names come from this module alone; values are parameters.
-    names, marks = ", ".join(row), ", ".join("?" * len(row))
-    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
-
-
-def _put_usage(connection: sqlite3.Connection, record: TurnEnded | CallClosed, turn: int) -> None:
-    for usage in record.usage:
-        row: _Row = {"call_id": _id(record.call_id), "wall_ms": record.wall_ms, "turn": turn}
-        row |= msgspec.structs.asdict(usage)
-        _put(connection, "usage", row | {"model": _text(usage.model)})
-
-
-def _opened(record: CallOpened) -> _Row:
-    return {
-        "call_id": _id(record.call_id),
-        "opened_ms": record.wall_ms,
-        "dialect": record.dialect,
-        "direction": record.direction,
-        "engine": _text(record.engine),
-        "address": _text(record.address),
-    }
-
-
-def _decided(record: Decided) -> _Row:
-    return {
-        "call_id": _id(record.call_id),
-        "wall_ms": record.wall_ms,
-        "dialect": record.dialect,
-        "asked_on": record.on,
-        "authorized": int(record.authorized),
-        "strategy": _text(record.strategy),
-        "reason": _text(record.reason),
-        "address": _text(record.address),
-    }
-
-
-def _turn(record: TurnEnded) -> _Row:
-    latency = record.latency
-    return {
-        "call_id": _id(record.call_id),
-        "wall_ms": record.wall_ms,
-        "turn": record.turn,
-        "kind": record.kind,
-        "status": record.status,
-        "said_ms": int(record.said_ms),
-        "heard_ms": int(record.heard_ms),
-        "endpoint_ms": latency.endpoint_ms,
-        "transcript_ms": latency.transcript_ms,
-        "first_text_ms": latency.first_text_ms,
-        "first_audio_ms": latency.first_audio_ms,
-        "first_frame_ms": latency.first_frame_ms,
-    }
-
-
-def _event(
-    record: GateChanged | EngineTrouble | Interrupted | CarriedOn | ParticipantsSeen,
-) -> _Row:
-    row: _Row = {"call_id": _id(record.call_id), "wall_ms": record.wall_ms}
-    match record:
-        case GateChanged():
-            state = "open" if record.open else "closed"
-            row |= {"kind": "gate", "state": state, "detail": record.status or ""}
-        case EngineTrouble():
-            row |= {
-                "kind": "trouble",
-                "state": _text(record.stage),
-                "detail": _text(record.detail),
-                "number": int(record.fatal),
-            }
-        case Interrupted():
-            row |= {
-                "kind": "barge-in",
-                "state": record.by,
-                "turn": record.turn,
-                "number": int(record.heard_ms),
-                "ms": record.onset_to_flush_ms,
-                "detail": record.why,
-                "detected_ms": record.onset_to_detected_ms,
-            }
-        case CarriedOn():
-            row |= {
-                "kind": "carried-on",
-                "state": record.why,
-                "turn": record.turn,
-                "ms": record.stopped_ms,
-            }
-        case ParticipantsSeen():
-            row |= {"kind": "participants", "number": min(record.count, _MAX_COUNT)}
-    return row
-
-
-def _close_call(connection: sqlite3.Connection, record: CallClosed) -> None:
-    counters = record.counters
-    row: _Row = {
-        "closed_ms": record.wall_ms,
-        "reason": _text(record.reason),
-        "ended_by": record.ended_by,
-        "detail": _text(record.detail),
-        "duration_ms": int(record.duration_ms),
-        "frames_in": counters.frames_in,
-        "frames_out": counters.frames_out,
-        "dropped_in": counters.dropped_in,
-        "gated_in": counters.gated_in,
-        "silence_in": counters.silence_in,
-        "dropped_out": counters.dropped_out,
-        "underruns": counters.underruns,
-        "turns": counters.turns,
-        "interruptions": counters.interruptions,
-        "carried_on": counters.carried_on,
-        "speculated": counters.speculated,
-        "thrown_away": counters.thrown_away,
-    }
-    call_id = _id(record.call_id)
-    settings = ", ".join(f"{name} = ?" for name in row)
-    changed = connection.execute(
-        f"UPDATE calls SET {settings} WHERE id ="
-        " (SELECT max(id) FROM calls WHERE call_id = ? AND closed_ms IS NULL)",
-        (*row.values(), call_id),
-    )
-    if changed.rowcount == 0:  # its opening was lost: the end is worth keeping all the same
-        opened: _Row = {"call_id": call_id, "opened_ms": record.wall_ms - int(record.duration_ms)}
-        _put(connection, "calls", opened | row)
-
-
-def _caller(caller: Caller) -> _Row:
-    return {
-        "user_id": _id(caller.user_id),
-        "tenant_id": _id(caller.tenant_id),
-        "display_name": _text(caller.display_name),
-        "user_principal_name": _id(caller.user_principal_name),
-        "phone_number": _text(caller.phone_number),
-        "teams_call_id": _id(caller.teams_call_id),
-    }
-
-
-def _id(text: str) -> str:
-    return printable(text, _MAX_ID)
-
-
-def _text(text: str) -> str:
-    return printable(text, _MAX_TEXT)
 
 
 # --- upkeep -----------------------------------------------------------------------

@@ -23,11 +23,18 @@ ARROWS: dict[str, set[str]] = {
     "journal": COMMON | {"config", "wire.events", "calls.records"},
     "calls": COMMON
     | {"config", "audio", "wire.events", "engines.base", "engines.spoken", "policy"},
-    "server": COMMON | {"config", "wire", "calls", "engines", "policy", "journal"},
+    "outbound": COMMON | {"asking", "config", "calls", "journal", "policy", "wire"},
+    "control": COMMON | {"config", "calls", "outbound", "journal", "wire.events"},
+    "webhooks": COMMON | {"asking", "config", "calls.records", "journal", "wire.events"},
+    "metrics": COMMON | {"config", "calls", "wire.events"},
+    "server": COMMON
+    | {"config", "wire", "calls", "engines", "policy", "journal"}
+    | {"outbound", "control", "webhooks", "metrics"},
     "emulator": COMMON | {"audio", "wire"},
     "testing": COMMON | {"audio", "engines.offline"},
     "cli": COMMON
-    | {"config", "wire", "audio", "calls", "engines", "emulator", "server", "journal", "testing"},
+    | {"config", "wire", "audio", "calls", "engines", "emulator", "server", "journal", "testing"}
+    | {"control", "outbound"},
 }
 OUTSIDE_PURE = {"asyncio", "socket", "logging", "time", "threading", "subprocess", "websockets"}
 

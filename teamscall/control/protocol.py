@@ -1,0 +1,349 @@
+"""The contract of the control plane: methods, their parameters and results, and errors.
+
+JSON-RPC 2.0, one object per WebSocket text message, keys in camelCase. Parameters are by
+name. Unknown parameters are refused with ``INVALID_PARAMS``: a typing error must not place a
+call that nobody meant. Results and events may grow by fields; a client ignores what it does
+not know. The schema that ``teamscall control schema`` prints is made from these structs.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Literal
+
+import msgspec
+
+from teamscall.calls.records import CallMode, OutboundOutcome, OutboundState
+from teamscall.errors import ExitCode
+from teamscall.wire.events import Dialect, Direction, RecordingStatus
+
+VERSION = 1  # of this contract; told by ``teamscall.status``
+EVENT_METHOD = "teamscall.event"  # the notification of a subscription
+
+MAX_MESSAGE_BYTES = 1_048_576
+MAX_TEXT_CHARS = 4000  # to be said in one go: several minutes of speech
+MAX_ID_CHARS = 256
+
+
+class ErrorCode(enum.IntEnum):
+    """Every error that the door answers with. Codes are stable; below -32000 are JSON-RPC's."""
+
+    PARSE_ERROR = -32700
+    INVALID_REQUEST = -32600
+    METHOD_NOT_FOUND = -32601
+    INVALID_PARAMS = -32602
+    INTERNAL_ERROR = -32603
+    CALL_NOT_FOUND = -32001
+    CALL_AMBIGUOUS = -32002  # the abbreviated id fits several; data.callIds
+    CALL_NOT_LISTENING = -32003  # it still rings, or says goodbye already
+    REFUSED = -32004  # a gate refuses the call; data.gate, data.gates
+    NO_FAR_SIDE = -32005  # no gateway came within the ring timeout
+    FAR_SIDE_FAILED = -32006  # it answered, but not with a call; data.status
+    DRAINING = -32007
+    RELOAD_FAILED = -32008  # data.problems; nothing was changed
+    UNAUTHORIZED = -32009
+    TOO_MUCH = -32010  # too many subscriptions or requests at once on one connection
+    JOURNAL = -32011  # the records cannot be read
+    CURSOR_LOST = -32012  # not raised: told as a ``gap`` event; reserved
+
+    @property
+    def word(self) -> str:
+        """The name that ``error.data.name`` carries: ``call-not-found``."""
+        return self.name.lower().replace("_", "-")
+
+
+EXIT_CODES: dict[ErrorCode, ExitCode] = {
+    ErrorCode.INVALID_PARAMS: ExitCode.USAGE,
+    ErrorCode.CALL_NOT_FOUND: ExitCode.USAGE,
+    ErrorCode.CALL_AMBIGUOUS: ExitCode.USAGE,
+    ErrorCode.REFUSED: ExitCode.REFUSED,
+    ErrorCode.NO_FAR_SIDE: ExitCode.UNAVAILABLE,
+    ErrorCode.DRAINING: ExitCode.REFUSED,
+    ErrorCode.RELOAD_FAILED: ExitCode.CONFIG,
+    ErrorCode.UNAUTHORIZED: ExitCode.REFUSED,
+}
+"""What a command that gets this error exits with; FAILED where it is not listed."""
+
+
+class _Camel(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """Camel-case keys; every field that has a default may be left out."""
+
+
+class _Params(_Camel, frozen=True, forbid_unknown_fields=True):
+    """Parameters of a method."""
+
+
+# --- calls ------------------------------------------------------------------------------
+
+
+class Who(_Camel, frozen=True):
+    """The other party, as the far side names them; printable."""
+
+    user_id: str = ""
+    tenant_id: str = ""
+    display_name: str = ""
+    user_principal_name: str = ""
+    phone_number: str = ""
+
+
+class CallStatus(_Camel, frozen=True):
+    """One call, running or being placed.
+
+    ``state``: ``requested`` and ``waiting`` (for a gateway) and ``ringing`` before anybody
+    listens, ``talking``, ``goodbye`` while the last words are spoken, ``lost`` while its
+    socket is gone and may come back, ``ended``.
+    """
+
+    call_id: str
+    state: Literal["requested", "waiting", "ringing", "talking", "goodbye", "lost", "ended"]
+    direction: Direction
+    dialect: Dialect
+    who: Who
+    started_ms: int
+    duration_ms: int
+    attempt: str = ""  # of a call that we place
+    target: str = ""
+    mode: CallMode | None = None
+    outcome: OutboundOutcome | None = None
+    engine: str = ""
+    engine_ready: bool = False
+    recording: RecordingStatus | None = None
+    hears: bool = False  # the recording gate lets the caller's media in
+    address: str = ""
+    turns: int = 0
+    interruptions: int = 0
+    frames_in: int = 0
+    frames_out: int = 0
+    reason: str = ""  # of an ended one
+    ended_by: str = ""
+    detail: str = ""
+
+
+class Gate(_Camel, frozen=True):
+    """One gate's word on a call to be placed."""
+
+    gate: str
+    passed: bool
+    detail: str
+
+
+# --- methods ----------------------------------------------------------------------------
+
+
+class Initiate(_Params, frozen=True):
+    """Place a call."""
+
+    to: str
+    message: str = ""
+    mode: CallMode | None = None
+    tenant: str = ""
+    via: Literal["auto", "csharp", "standin"] = "auto"
+    dry_run: bool = False
+
+
+class Initiated(_Camel, frozen=True):
+    """The call rings, or (``dryRun``) would or would not. ``callId`` is blank in a dry run,
+    and while a gateway is waited for whose REST API names calls."""
+
+    attempt: str
+    call_id: str
+    state: OutboundState
+    target: str
+    mode: CallMode
+    via: Dialect | None
+    would_place: bool = True
+    gates: tuple[Gate, ...] = ()
+
+
+class Speak(_Params, frozen=True):
+    """Say exactly this in a call."""
+
+    call_id: str
+    message: str
+
+
+class End(_Params, frozen=True):
+    """End a call, or stop one that rings."""
+
+    call_id: str
+    after_speech: bool = False
+
+
+class Done(_Camel, frozen=True):
+    """It was done. ``callId`` in full, however it was abbreviated."""
+
+    call_id: str
+    ok: bool = True
+
+
+class StatusOf(_Params, frozen=True):
+    """The bridge, or one call."""
+
+    call_id: str = ""
+
+
+class Listens(_Camel, frozen=True):
+    """One open port."""
+
+    dialects: tuple[Dialect, ...]
+    urls: tuple[str, ...]
+
+
+class OutboundStatus(_Camel, frozen=True):
+    """Whether calls can be placed, and how many were."""
+
+    enabled: bool  # outbound.enabled
+    switched_on: bool  # teamscall outbound on / off
+    ringing: int
+    last_hour: int
+    max_per_hour: int
+
+
+class JournalStatus(_Camel, frozen=True):
+    """How the records fare."""
+
+    path: str = ""  # blank: none are kept
+    failing: bool = False
+    written: int = 0
+    lost: int = 0
+
+
+class Status(_Camel, frozen=True):
+    """The bridge as a whole, and its calls."""
+
+    version: str
+    protocol: int
+    pid: int
+    started_ms: int
+    uptime_s: float
+    ready: bool
+    draining: bool
+    engine: str
+    slots_free: int
+    slots: int
+    gateways: int  # open sockets of C# gateways
+    listening: tuple[Listens, ...]
+    outbound: OutboundStatus
+    journal: JournalStatus
+    drops: dict[str, int]
+    refusals: dict[str, int]
+    config_path: str
+    calls: tuple[CallStatus, ...]
+
+
+class CallsOf(_Params, frozen=True):
+    """The history, newest first; running calls are in it."""
+
+    since_ms: int = 0
+    limit: int = 100
+
+
+class Calls(_Camel, frozen=True):
+    """Calls as the journal has them."""
+
+    calls: tuple[dict[str, Any], ...]
+
+
+class Subscribe(_Params, frozen=True):
+    """Events from now on, after those since ``cursor`` or of the last ``replayMs`` or the
+    last ``replay`` ones that the bridge still remembers.
+
+    ``events``: names, empty for all but ``audio-levels``; ``callIds``: in full, empty for
+    all. ``untilEnd`` ends the subscription with the last of the calls named.
+    """
+
+    events: tuple[str, ...] = ()
+    call_ids: tuple[str, ...] = ()
+    cursor: str = ""
+    replay_ms: int = 0
+    replay: int = 0
+
+
+class Subscribed(_Camel, frozen=True):
+    """``cursor`` is where the stream stands. ``gap``: the one that was asked for is
+    forgotten, or of another run of the bridge; events may be missing."""
+
+    subscription: str
+    cursor: str
+    gap: bool = False
+
+
+class Unsubscribe(_Params, frozen=True):
+    """End a subscription of this connection."""
+
+    subscription: str
+
+
+class Ended(_Camel, frozen=True):
+    """The subscription is over."""
+
+    subscription: str
+
+
+class Nothing(_Params, frozen=True):
+    """No parameters."""
+
+
+class Reloaded(_Camel, frozen=True):
+    """What changed at once, and what only a restart would change; keys by path."""
+
+    changed: tuple[str, ...]
+    needs_restart: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class Drain(_Params, frozen=True):
+    """Take no more calls and let the running ones end; the process stays."""
+
+    seconds: float | None = None  # None: shutdown.drain_seconds
+
+
+class Draining(_Camel, frozen=True):
+    """How many calls are left."""
+
+    calls: int
+
+
+class OutboundSwitch(_Params, frozen=True):
+    """Stop placing calls now, or allow it again; None only asks. Outlives a restart."""
+
+    on: bool | None = None
+    hang_up: bool = False  # with ``on`` false: also the calls that were answered
+
+
+# --- the stream -------------------------------------------------------------------------
+
+
+class Event(_Camel, frozen=True):
+    """The parameters of ``teamscall.event``.
+
+    ``event`` has ``event`` (a name such as ``turn-ended``), ``callId``, ``wallMs`` and the
+    fields of its kind. ``cursor`` resumes after it. A ``gap`` event says that ``missed``
+    events did not fit the connection's queue.
+    """
+
+    subscription: str
+    cursor: str
+    event: dict[str, Any]
+
+
+class Method(msgspec.Struct, frozen=True):
+    """One method: what it takes, what it gives, what it is for."""
+
+    params: type[msgspec.Struct]
+    result: Any
+    doc: str
+
+
+METHODS: dict[str, Method] = {
+    "teamscall.initiate": Method(Initiate, Initiated, "Place a call."),
+    "teamscall.speak": Method(Speak, Done, "Say exactly this in a call."),
+    "teamscall.end": Method(End, Done, "End a call, or stop one that rings."),
+    "teamscall.status": Method(StatusOf, Status | CallStatus, "The bridge, or one call."),
+    "teamscall.calls": Method(CallsOf, Calls, "The history, newest first."),
+    "teamscall.subscribe": Method(Subscribe, Subscribed, "Live events."),
+    "teamscall.unsubscribe": Method(Unsubscribe, Ended, "End a subscription."),
+    "teamscall.reload": Method(Nothing, Reloaded, "Read the configuration again."),
+    "teamscall.drain": Method(Drain, Draining, "Take no more calls."),
+    "teamscall.outbound": Method(OutboundSwitch, OutboundStatus, "Allow or stop placing calls."),
+}
