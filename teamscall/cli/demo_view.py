@@ -6,6 +6,7 @@ to stdout.
 
 from __future__ import annotations
 
+import abc
 import json
 import os
 import sys
@@ -136,7 +137,7 @@ async def _input(
 # --- views -------------------------------------------------------------------------------
 
 
-class _View:
+class _View(abc.ABC):
     """What is shown while the call goes on."""
 
     lost: OutputLost | None = None  # why nothing more can be shown
@@ -145,20 +146,20 @@ class _View:
     def __enter__(self) -> _View:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:  # noqa: B027  # most have nothing to end
         pass
 
-    def note(self, text: str) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def note(self, text: str) -> None: ...
 
     def ready(self, bridge: Running) -> None:
         self.note(f"{bridge.listening[0].urls[0]} answers with {bridge.engine.describe()}")
 
-    def record(self, record: records.CallRecord) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def record(self, record: records.CallRecord) -> None: ...
 
-    def event(self, event: happenings.EmulatorEvent) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def event(self, event: happenings.EmulatorEvent) -> None: ...
 
 
 class _JsonView(_View):

@@ -51,8 +51,8 @@ from teamscall.engines.base import (
 from teamscall.engines.cascade import CascadeSession, Deadlines
 from teamscall.engines.parts import EarCommand, Question, Speech, Thought
 from teamscall.engines.phrases import Phrases
-from teamscall.errors import ConfigError, EngineError, InputError
-from teamscall.text import printable
+from teamscall.errors import EngineError
+from teamscall.scripts import read_script
 
 Fail = Literal[
     "",
@@ -70,7 +70,6 @@ Fail = Literal[
 ]
 Sleep = Callable[[float], Awaitable[None]]
 
-MAX_SCRIPT_BYTES = 1_000_000
 _Ms = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
 _FREQUENCIES_HZ = (220.0, 277.2, 329.6, 415.3, 493.9)  # neighbouring words differ audibly
 _AMPLITUDE = 9_000  # of 32,767: about -14 dBFS RMS, as loud as a speaking voice
@@ -107,27 +106,8 @@ DEFAULT_SCRIPT = Script(lines=(ScriptLine(heard="hello", answer="Hello. This is 
 
 
 def load_script(path: str | Path) -> Script:
-    """Read a script from a TOML file.
-
-    Raises:
-        InputError: the file cannot be read.
-        ConfigError: it is no script; the message names the key.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"The script cannot be read: {error.strerror}.", hint=f"Look at {path}."
-        ) from error
-    if len(data) > MAX_SCRIPT_BYTES:
-        raise ConfigError(f"The script is longer than {MAX_SCRIPT_BYTES} bytes.")
-    try:
-        return msgspec.toml.decode(data, type=Script)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        problem = printable(str(error))
-        raise ConfigError(
-            f"The script {printable(str(path))} is wrong: {problem}.", problems=(problem,)
-        ) from error
+    """Read a script from a TOML file. Raises as ``read_script``."""
+    return read_script(path, Script)
 
 
 def tone_speech(text: str, *, rate: int, word_ms: int, pause_ms: int) -> bytes:

@@ -6,6 +6,7 @@ given factory makes of it.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import errno
 import logging
@@ -32,18 +33,18 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _DEAD = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})  # the listening socket itself
 
 
-class Arrival(asyncio.Protocol):
+class Arrival(asyncio.Protocol, abc.ABC):
     """What an accepted socket becomes: a protocol that can be given up on."""
 
     handshake: asyncio.Task[None] | None = None  # of TLS, while it lasts
 
+    @abc.abstractmethod
     def evict(self) -> None:
         """Give the socket up at once."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def failed(self) -> None:
         """The TLS handshake failed; the protocol never began."""
-        raise NotImplementedError
 
 
 def tls_context(cert: str, key: str) -> ssl.SSLContext | None:

@@ -11,10 +11,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from teamscall.errors import ConfigError, InputError
-from teamscall.text import printable
+from teamscall.scripts import read_script
 
-MAX_SCRIPT_BYTES = 1_000_000
 _Ms = Annotated[float, msgspec.Meta(ge=0, le=600_000)]
 
 
@@ -88,27 +86,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 def load_script(path: str | Path) -> Script:
-    """Read a script from a TOML file: ``hears``, ``otherwise`` and ``[[answer]]`` tables.
-
-    Raises:
-        InputError: the file cannot be read.
-        ConfigError: it is no script; the message names the key.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"The script cannot be read: {error.strerror}.", hint=f"Look at {path}."
-        ) from error
-    if len(data) > MAX_SCRIPT_BYTES:
-        raise ConfigError(f"The script is longer than {MAX_SCRIPT_BYTES} bytes.")
-    try:
-        return msgspec.toml.decode(data, type=Script)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        problem = printable(str(error))
-        raise ConfigError(
-            f"The script {printable(str(path))} is wrong: {problem}.", problems=(problem,)
-        ) from error
+    """Read a script from a TOML file. Raises as ``read_script``."""
+    return read_script(path, Script)
 
 
 def choose(script: Script, heard: str, result: str | None) -> Answer:

@@ -12,7 +12,7 @@ import teamscall
 
 PACKAGE = Path(teamscall.__file__).parent
 
-COMMON = {"clock", "errors", "text"}
+COMMON = {"clock", "errors", "scripts", "text"}
 # What each room may import from the package, besides itself.
 ARROWS: dict[str, set[str]] = {
     "wire": COMMON,
