@@ -21,8 +21,9 @@ import msgspec
 
 from teamscall.calls.conversation import Conversation
 from teamscall.calls.events import Command, EndRequested, Fill, Finish, Phase, Setup, TimePassed
+from teamscall.calls.levels import Meter
 from teamscall.calls.link import Link
-from teamscall.calls.records import CallClosed, CallCounters, CallRecord, Watch
+from teamscall.calls.records import AudioLevels, CallClosed, CallCounters, CallRecord, Watch
 from teamscall.calls.settings import ENGINE_CANCEL_S, ENGINE_CLOSE_S, CallSettings
 from teamscall.calls.tasks import Tasks
 from teamscall.clock import Clock
@@ -102,6 +103,7 @@ class Call:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._busy = False
+        self._meter: Meter | None = None  # while somebody watches it
         self._waiting: collections.deque[object] = collections.deque()
 
     @property
@@ -130,6 +132,23 @@ class Call:
             duration_ms=round((self._clock.now() - self._began) * 1000),
             counters=conversation.counters,
         )
+
+    # --- meters -----------------------------------------------------------
+
+    def levels(self) -> AudioLevels:
+        """How loud it was since the last time, or, the first time, nothing yet."""
+        if self._meter is None:
+            self._meter = Meter()
+        caller, bot = self._meter.take(listens=self._conversation.listens)
+        return AudioLevels(self.call_id, self._clock.wall_ms(), caller, bot)
+
+    def _measure(self, meter: Meter, pcm: bytes) -> None:
+        if self._conversation.listens:  # the gate lets it in
+            meter.heard(pcm)
+
+    def stop_measuring(self) -> None:
+        """Nobody watches the meters any more."""
+        self._meter = None
 
     # --- the link -----------------------------------------------------------
 
@@ -177,6 +196,8 @@ class Call:
                 self._carry_out(first(self._clock.now()))
             while self._waiting:
                 event = self._waiting.popleft()
+                if self._meter is not None and isinstance(event, wire.AudioIn):
+                    self._measure(self._meter, event.pcm)
                 self._carry_out(self._conversation.on(event, self._clock.now()))
         except Exception as error:
             log.error("The call failed", exc_info=error, extra={"callId": self.call_id})
@@ -209,6 +230,8 @@ class Call:
             kind = type(command)  # sets, because this is asked for every frame
             if kind in _WIRE_MESSAGES:
                 if self._link is not None:
+                    if self._meter is not None and kind is wire.AudioOut:
+                        self._meter.sent(command.pcm)  # type: ignore[union-attr]
                     self._link.send(command)  # type: ignore[arg-type]
             elif kind in _ENGINE_COMMANDS:
                 self._session.submit(command)  # type: ignore[arg-type]

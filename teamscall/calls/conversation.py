@@ -128,6 +128,10 @@ class Conversation:
         return not self.settings.recording_required or self.gate_status == "active"
 
     @property
+    def listens(self) -> bool:
+        return self.gate_open and self.phase == "live"
+
+    @property
     def engine_is_ready(self) -> bool:
         return self._orders.engine_ready
 
@@ -186,16 +190,12 @@ class Conversation:
     def _on_engine_speech(
         self, event: engine.SpeechStarted | engine.SpeechStopped, now: float
     ) -> None:
-        if self._listens:
+        if self.listens:
             self._floor.on_engine_speech(event, now)
 
     def _on_transcript(self, event: engine.Transcript, now: float) -> None:
-        if self._listens:
+        if self.listens:
             self._floor.on_transcript(event, now)
-
-    @property
-    def _listens(self) -> bool:
-        return self.gate_open and self.phase == "live"
 
     # --- the recording gate -----------------------------------------------------------
 
@@ -268,7 +268,7 @@ class Conversation:
             self._speaking.trouble("session", f"{event.name} took over: {event.detail}", now)
 
     def _on_answer_began(self, event: engine.AnswerBegan, now: float) -> None:
-        if self._listens:
+        if self.listens:
             self._floor.on_answer_began(now)
 
     def _on_answer_text(self, event: engine.AnswerText, now: float) -> None:
@@ -302,7 +302,7 @@ class Conversation:
         """Ask for what the engine missed altogether: no transcript will say that it did."""
         floor, speaking = self._floor, self._speaking
         unanswered = speaking.resting and floor.last_voice > speaking.rested_at
-        if self._listens and unanswered and not (floor.waiting or floor.caller_speaks):
+        if self.listens and unanswered and not (floor.waiting or floor.caller_speaks):
             speaking.excuse(now)
 
     # --- the link -----------------------------------------------------------

@@ -22,6 +22,7 @@ from teamscall.calls.bookings import Bookings, Placed
 from teamscall.calls.call import Call
 from teamscall.calls.deciding import Deciding
 from teamscall.calls.events import EndRequested, Finish, LinkResumed, MessageSeen, Setup
+from teamscall.calls.levels import Ticks
 from teamscall.calls.link import Link
 from teamscall.calls.placing import FarProgress, LegRefused, PlacingEvent, PlacingWatch
 from teamscall.calls.records import CallRecord, EndedBy, Watch
@@ -68,6 +69,7 @@ class Desk:
         self.drops: collections.Counter[str] = collections.Counter()
         self._voice = voice
         self._watchers: list[Watch] = []
+        self._ticks = Ticks(self._tell_levels)
         self.placing: PlacingWatch | None = None
         self._early_legs: dict[str, Callable[[], None]] = {}
         self._wishes: dict[str, tuple[Link, int]] = {}
@@ -85,6 +87,18 @@ class Desk:
                 watcher(record)
             except Exception as error:
                 log.error("A watcher failed", exc_info=error, extra={"callId": record.call_id})
+
+    def measure_levels(self, on: bool) -> None:
+        if on:
+            self._ticks.start()
+            return
+        self._ticks.stop()
+        for call in self.calls.values():
+            call.stop_measuring()
+
+    def _tell_levels(self) -> None:
+        for call in list(self.calls.values()):
+            self.tell(call.levels())
 
     def tell_placing(self, event: PlacingEvent) -> None:
         """Tell whoever places calls."""

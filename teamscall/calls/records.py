@@ -260,6 +260,19 @@ class Audited(msgspec.Struct, frozen=True, tag=True):
     detail: str = ""
 
 
+class AudioLevels(msgspec.Struct, frozen=True, tag=True):
+    """How loud both sides were in the last fifth of a second; RMS in dBFS, -120 is silence.
+
+    Told only while somebody watches a meter (``Switchboard.measure_levels``); never written
+    anywhere. ``caller_dbfs`` is None while the caller is not listened to.
+    """
+
+    call_id: str
+    wall_ms: int
+    caller_dbfs: float | None
+    bot_dbfs: float
+
+
 class CallClosed(msgspec.Struct, frozen=True, tag=True):
     """The final record of a call. The first reason won."""
 
@@ -289,6 +302,7 @@ CallRecord = (
     | CallAnswered
     | OutboundProgress
     | Audited
+    | AudioLevels
     | CallClosed
 )
 

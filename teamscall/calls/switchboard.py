@@ -52,6 +52,11 @@ class Switchboard:
         """Tell those who watch a record that is made elsewhere."""
         self._desk.tell(record)
 
+    def measure_levels(self, on: bool) -> None:
+        """Tell ``AudioLevels`` of every call five times a second, or not any more. Needs a
+        running event loop; costs nothing while it is off."""
+        self._desk.measure_levels(on)
+
     @property
     def active(self) -> int:
         return len(self._desk.calls)
