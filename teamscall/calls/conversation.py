@@ -72,6 +72,7 @@ class Conversation:
         self._goodbye_by = FAR_FUTURE
         self._ending: EndRequested | None = None
         self._after_speech: EndRequested | None = None
+        self._last_turns: frozenset[int] = frozenset()  # those that it waits for
         self._participants: int | None = None
         self._gated = self._early = 0
 
@@ -321,7 +322,8 @@ class Conversation:
     def _end(self, request: EndRequested, now: float) -> None:
         """End, after a goodbye where one is wanted. The first reason wins."""
         if request.after_speech and self.phase == "live" and not self._speaking.resting:
-            self._after_speech = self._after_speech or request
+            if self._after_speech is None:
+                self._after_speech, self._last_turns = request, self._speaking.numbers
             return
         if self._ending is not None and request.goodbye:
             return  # one goodbye is being said already
@@ -368,8 +370,10 @@ class Conversation:
             request = self._ending or EndRequested("hangup-bot", "bot")
             self._finish(request, request.tell, now)
             return
-        if self._after_speech is not None and self._speaking.resting and self._ending is None:
-            self._finish(self._after_speech, self._after_speech.tell, now)
+        last = self._after_speech
+        said = self._last_turns.isdisjoint(self._speaking.numbers)
+        if last is not None and said and self._ending is None:
+            self._finish(last, last.tell, now)
             return
         if self.phase == "live":
             self._floor.advance(now)

@@ -70,6 +70,11 @@ class Speaking:
         return not self._book.turns
 
     @property
+    def numbers(self) -> frozenset[int]:
+        """The turns that are not over."""
+        return frozenset(self._book.turns)
+
+    @property
     def saying_what_was_asked(self) -> bool:
         """Whether all that the bot says is what it was told to say word by word."""
         return all(turn.kind in ("say", "greeting") for turn in self._book.turns.values())
