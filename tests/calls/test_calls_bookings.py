@@ -13,6 +13,7 @@ IDS = st.sampled_from(["a", "b", "c"])
 STEP = st.tuples(
     st.sampled_from(
         ["ask", "grant", "deny", "revoke", "start", "end", "place", "meet", "arrive", "forget"]
+        + ["place-unnamed", "leg", "named", "unplace"]
     ),
     IDS,
     st.integers(0, 20),
@@ -25,6 +26,7 @@ def test_slots_add_up_whatever_happens(steps: list[tuple[str, str, int]]) -> Non
     bookings = Bookings(slots)
     asked: list[str] = []
     live: set[str] = set()
+    legs: set[str] = set()  # of calls that may be the ones to be named
     now = 0.0
     for what, call_id, seconds in steps:
         now += seconds
@@ -50,16 +52,34 @@ def test_slots_add_up_whatever_happens(steps: list[tuple[str, str, int]]) -> Non
             bookings.place(call_id, Placed("", False, now + 30))
         elif what == "meet":
             bookings.meet(call_id)
-        elif what == "forget":
+        elif what == "forget" and call_id not in legs:
             bookings.forget(call_id)
+        elif what == "place-unnamed":
+            bookings.place_unnamed(Placed("", False, now + 30, f"out-{call_id}"))
+        elif what == "leg" and call_id not in live | legs and bookings.unnamed:
+            if not bookings.is_placed(call_id) and bookings.reserve(call_id, "host"):
+                legs.add(call_id)
+        elif what == "named" and call_id not in live:
+            bookings.named(f"out-{call_id}", call_id)
+        elif what == "unplace":
+            bookings.unplace(f"out-{call_id}")
+        for leg in list(legs):  # what a line does once it is known whose leg it is
+            if bookings.is_placed(leg) or not bookings.unnamed:
+                legs.remove(leg)
+                if bookings.arrive(leg):
+                    live.add(leg)
+                else:
+                    slots.give_back(leg)
         assert live <= slots._held.keys(), "a live call lost its slot"
-        assert slots.held <= 2
+        assert slots.held <= 2 + bookings.unnamed
+        assert len(live) <= 2
     for call_id in asked:
         bookings.decided(call_id, None)
-    for call_id in live:
+    for call_id in live | legs:
         slots.give_back(call_id)
     for call_id in ("a", "b", "c"):
         bookings.forget(call_id)
+        bookings.unplace(f"out-{call_id}")
     assert slots.held == 0
     assert len(bookings) == 0
 
