@@ -6,7 +6,9 @@ decision leaves. Refuses to know what follows from a decision.
 Rules:
 
 1. Each decision is told exactly once, and one that fails or comes too late is a denial.
-2. What the rules refuse costs no slot and no hook.
+2. Rules and hook that change while a hook is asked are asked as well: nothing is granted
+   that those in force would not grant.
+3. What the rules refuse costs no slot and no hook.
 """
 
 from __future__ import annotations
@@ -50,6 +52,11 @@ class Deciding:
         self._tell = tell
         self._under_way = 0
 
+    def reconfigure(self, settings: Authorization, policy: Policy) -> None:
+        """Decide by these from now on, also what is being decided."""
+        self._mode = settings.mode
+        self._policy = policy
+
     def ask(self, request: PolicyRequest, address: str, gate: Gate, then: Then) -> None:
         """Decide, at once where no hook has to be asked, and tell ``then`` exactly once.
 
@@ -73,9 +80,15 @@ class Deciding:
 
     async def _ask_hook(self, request: PolicyRequest, address: str, gate: Gate, then: Then) -> None:
         decision = Decision(False, self._mode, UNDECIDED)
+        policy = None
         try:
             async with asyncio.timeout(DECISION_S):
-                decision = await self._policy.authorize(request)
+                while policy is not self._policy:
+                    policy = self._policy
+                    answer = await policy.authorize(request)
+                    if not answer.authorized:
+                        break
+            decision = answer
         except TimeoutError:
             pass  # the denial above
         finally:

@@ -23,12 +23,14 @@ from teamscall.calls.call import Call
 from teamscall.calls.deciding import Deciding
 from teamscall.calls.events import EndRequested, Finish, LinkResumed, MessageSeen, Setup
 from teamscall.calls.levels import Ticks
+from teamscall.calls.lateness import Lateness
 from teamscall.calls.link import Link
 from teamscall.calls.placing import FarProgress, LegRefused, PlacingEvent, PlacingWatch
 from teamscall.calls.records import CallRecord, EndedBy, Watch
 from teamscall.calls.registry import Slots
 from teamscall.calls.settings import CallSettings, call_settings
 from teamscall.calls.tasks import Tasks
+from teamscall.calls.voices import Voices
 from teamscall.clock import Clock
 from teamscall.config import Config, for_one_call
 from teamscall.engines.base import Engine
@@ -67,12 +69,28 @@ class Desk:
         self.draining = False
         self.quiet = asyncio.Event()  # no call is left
         self.drops: collections.Counter[str] = collections.Counter()
-        self._voice = voice
+        self.lateness = Lateness()
+        self.voices = Voices(voice)
         self._watchers: list[Watch] = []
         self._ticks = Ticks(self._tell_levels)
         self.placing: PlacingWatch | None = None
         self._early_legs: dict[str, Callable[[], None]] = {}
         self._wishes: dict[str, tuple[Link, int]] = {}
+
+    def reconfigure(
+        self,
+        config: Config,
+        voice: Engine,
+        policy: Policy,
+        settings: Mapping[wire.Dialect, CallSettings],
+    ) -> None:
+        """What calls get from now on; running ones keep what they have, also beyond the limit
+        on calls. ``settings``: of ``config``, in both dialects."""
+        self.config = config
+        self.slots.limit = config.max_concurrent_calls
+        self.settings = dict(settings)
+        self.deciding.reconfigure(config.authorization, policy)
+        self.voices.current = voice
 
     # --- what goes on -----------------------------------------------------------
 
@@ -134,7 +152,7 @@ class Desk:
 
     def warm(self) -> None:
         """A call is about to come: the engine may open what takes time."""
-        self._voice.warm()
+        self.voices.current.warm()
 
     def far_progress(self, event: FarProgress) -> None:
         """The far side says how a call that we placed goes. It rings no more: it will not
@@ -163,6 +181,7 @@ class Desk:
         """Start a call that holds its slot. ``settings``: its own, of the configuration's
         keys. None: there is no engine for it; its slot is
         given back, and the far side has been told."""
+        voice = self.voices.take()
         setup = Setup(
             call_id=event.call_id,
             dialect=link.dialect,
@@ -170,8 +189,8 @@ class Desk:
             caller=event.caller,
             address=link.address,
             lead_ms=link.lead_ms,
-            engine_name=self._voice.name,
-            turn_taking=self._voice.turn_taking,
+            engine_name=voice.name,
+            turn_taking=voice.turn_taking,
             wall_ms=self.clock.wall_ms(),
             recording=recording,
             opening=placed.opening if placed else "",
@@ -183,19 +202,21 @@ class Desk:
                 setup,
                 self._settings(event.call_id, link.dialect, settings),
                 link,
-                self._voice,
+                voice,
                 self.clock,
                 self.tasks,
                 self.tell,
                 self._over,
+                self.lateness,
             )
         except Exception as error:
             log.error("No engine for a call", exc_info=error, extra={"callId": event.call_id})
+            self.voices.give_back(voice)
             self.slots.give_back(event.call_id)
             self._leave(link, event.call_id, "agent-unavailable", tell=True)
             return None
         self.calls[call.call_id] = call
-        self.tasks.spawn(self._run(call), f"call {call.call_id}")
+        self.tasks.spawn(self._run(call, voice), f"call {call.call_id}")
         call.begin()
         return call
 
@@ -247,10 +268,11 @@ class Desk:
             self.tell_placing(LegRefused(event.call_id))
         return placed is not None
 
-    async def _run(self, call: Call) -> None:
+    async def _run(self, call: Call, voice: Engine) -> None:
         try:
             await call.run()
         finally:
+            self.voices.give_back(voice)
             # A bug in the call must not keep its slot.
             self._over(call, Finish("error", "bridge"))
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from teamscall.calls.bookings import Placed
 from teamscall.calls.call import LiveCall
 from teamscall.calls.csharp_line import CSharpLine
 from teamscall.calls.desk import Desk
 from teamscall.calls.events import SpeakRequested
+from teamscall.calls.lateness import Lateness
 from teamscall.calls.link import Link, Readiness, Unavailable
 from teamscall.calls.placing import FarProgress, GatewayOpened, PlacingWatch
 from teamscall.calls.records import CallRecord, EndedBy, Watch
+from teamscall.calls.settings import CallSettings
 from teamscall.calls.standin_line import StandInLine
 from teamscall.clock import Clock
 from teamscall.config import Config
@@ -41,6 +43,22 @@ class Switchboard:
         self._desk = Desk(config, voice, policy, clock)
         self._lines: dict[Link, StandInLine | CSharpLine] = {}
         self._per_address = config.standin.max_connections_per_address
+
+    def reconfigure(
+        self,
+        config: Config,
+        voice: Engine,
+        policy: Policy,
+        settings: Mapping[wire.Dialect, CallSettings],
+    ) -> None:
+        """What calls get from now on; running ones keep what they have. A decision that is
+        under way grants nothing that ``policy`` does not. ``settings``: of ``config``."""
+        self._per_address = config.standin.max_connections_per_address
+        self._desk.reconfigure(config, voice, policy, settings)
+
+    async def unused(self, voice: Engine) -> None:
+        """Wait until no call uses an engine that was replaced."""
+        await self._desk.voices.over(voice)
 
     # --- who watches, what is going on -----------------------------------------------------
 
@@ -65,6 +83,11 @@ class Switchboard:
     def drops(self) -> collections.Counter[str]:
         """Messages dropped, by cause."""
         return self._desk.drops
+
+    @property
+    def lateness(self) -> Lateness:
+        """How late the frames of all calls left."""
+        return self._desk.lateness
 
     def readiness(self) -> Readiness:
         self._desk.expire()
