@@ -21,6 +21,7 @@ import msgspec
 
 from teamscall.calls.conversation import Conversation
 from teamscall.calls.events import Command, EndRequested, Fill, Finish, Phase, Setup, TimePassed
+from teamscall.calls.lateness import Lateness
 from teamscall.calls.levels import Meter
 from teamscall.calls.link import Link
 from teamscall.calls.records import AudioLevels, CallClosed, CallCounters, CallRecord, Watch
@@ -48,6 +49,7 @@ _ENGINE_COMMANDS = {
     engine.CancelAnswer,
     engine.TruncateAnswer,
 }
+_NEVER = float("inf")
 _WIRE_MESSAGES = {wire.AudioOut, wire.Flush, wire.HangUp, wire.Express}
 
 
@@ -71,6 +73,7 @@ class Call:
     Args:
         tasks: runs the engine's session, which may outlive the call if it hangs.
         on_over: see rule 1.
+        lateness: told how late frames left.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Call:
         tasks: Tasks,
         watch: Watch,
         on_over: Callable[[Call, Finish], None],
+        lateness: Lateness | None = None,
     ) -> None:
         self.setup = setup
         self._clock = clock
@@ -102,6 +106,8 @@ class Call:
         self._over = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._lateness = lateness or Lateness()
+        self._deadline = _NEVER  # of the next event, as the conversation gave it
         self._busy = False
         self._meter: Meter | None = None  # while somebody watches it
         self._waiting: collections.deque[object] = collections.deque()
@@ -130,7 +136,7 @@ class Call:
             engine=self.setup.engine_name,
             ready=conversation.engine_is_ready,
             duration_ms=round((self._clock.now() - self._began) * 1000),
-            counters=conversation.counters,
+            counters=self._with_dropped_out(conversation.counters),
         )
 
     # --- meters -----------------------------------------------------------
@@ -173,6 +179,9 @@ class Call:
         here = self._link.dropped_out - self._dropped_before if self._link is not None else 0
         return self._dropped_out + here
 
+    def _with_dropped_out(self, counters: CallCounters) -> CallCounters:
+        return msgspec.structs.replace(counters, dropped_out=self._all_dropped_out())
+
     # --- events in, commands out -----------------------------------------------------------
 
     def begin(self) -> None:
@@ -198,7 +207,12 @@ class Call:
                 event = self._waiting.popleft()
                 if self._meter is not None and isinstance(event, wire.AudioIn):
                     self._measure(self._meter, event.pcm)
-                self._carry_out(self._conversation.on(event, self._clock.now()))
+                now = self._clock.now()
+                commands = self._conversation.on(event, now)
+                if now >= self._deadline:
+                    self._note_lateness(now - self._deadline, commands)
+                self._deadline = _NEVER
+                self._carry_out(commands)
         except Exception as error:
             log.error("The call failed", exc_info=error, extra={"callId": self.call_id})
             self._fail()
@@ -269,7 +283,7 @@ class Call:
 
     def _observe(self, record: CallRecord) -> None:
         if isinstance(record, CallClosed):
-            counters = msgspec.structs.replace(record.counters, dropped_out=self._all_dropped_out())
+            counters = self._with_dropped_out(record.counters)
             record = msgspec.structs.replace(record, counters=counters)
         self._watch(record)
 
@@ -282,6 +296,7 @@ class Call:
         if deadline is None:
             self._stop_timer()
             return
+        self._deadline = deadline
         if self._timer is not None:
             if self._timer_at <= deadline:
                 return
@@ -293,6 +308,11 @@ class Call:
     def _ring(self) -> None:
         self._timer = None
         self.feed(TimePassed())
+
+    def _note_lateness(self, late_s: float, commands: list[Command]) -> None:
+        frames = sum(type(command) is wire.AudioOut for command in commands)
+        if frames:
+            self._lateness.note(late_s, frames)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -22,8 +22,8 @@ from teamscall.calls.bookings import Bookings, Placed
 from teamscall.calls.call import Call
 from teamscall.calls.deciding import Deciding
 from teamscall.calls.events import EndRequested, Finish, LinkResumed, MessageSeen, Setup
-from teamscall.calls.levels import Ticks
 from teamscall.calls.lateness import Lateness
+from teamscall.calls.levels import Ticks
 from teamscall.calls.link import Link
 from teamscall.calls.placing import FarProgress, LegRefused, PlacingEvent, PlacingWatch
 from teamscall.calls.records import CallRecord, EndedBy, Watch
