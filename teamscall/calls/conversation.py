@@ -42,6 +42,7 @@ from teamscall.calls.records import (
     GateChanged,
     ParticipantsSeen,
     Pressed,
+    RecordingSeen,
 )
 from teamscall.calls.settings import CallSettings
 from teamscall.calls.speaking import Speaking
@@ -84,6 +85,8 @@ class Conversation:
         self._orders.add(
             CallOpened(s.call_id, wall, s.dialect, s.direction, s.caller, s.address, s.engine_name)
         )
+        if s.recording is not None:
+            self._orders.add(RecordingSeen(s.call_id, wall, s.recording, 0))
         if self.settings.recording_required:
             self._orders.add(GateChanged(s.call_id, wall, self.gate_open, self.gate_status))
         if s.direction == "outbound" and s.dialect == "standin" and self.gate_status != "active":
@@ -202,10 +205,13 @@ class Conversation:
 
     def _on_recording(self, event: wire.RecordingChanged, now: float) -> None:
         self._touch(now)
-        was_open = self.gate_open
+        was_open, was = self.gate_open, self.gate_status
         self.gate_status = event.status
+        wall = self._orders.wall(now)
+        if event.status != was:
+            begun = self._floor.utterance_begun
+            self._orders.add(RecordingSeen(self.setup.call_id, wall, event.status, begun))
         if self.gate_open != was_open:
-            wall = self._orders.wall(now)
             self._orders.add(GateChanged(self.setup.call_id, wall, self.gate_open, event.status))
             if was_open:
                 self._floor.discard(now)

@@ -109,6 +109,14 @@ class Floor:
         return self.caller_speaks or bool(self._awaited)
 
     @property
+    def utterance_begun(self) -> int:
+        """The latest utterance that may have begun, whether it was announced yet or not."""
+        beside = self._turn_taking == "engine" and (
+            self._listening.in_speech or self._said_at is not None
+        )
+        return self._last_utterance + beside
+
+    @property
     def dropped(self) -> int:
         return self._listening.dropped
 

@@ -71,6 +71,19 @@ class GateChanged(msgspec.Struct, frozen=True, tag=True):
     status: RecordingStatus | None
 
 
+class RecordingSeen(msgspec.Struct, frozen=True, tag=True):
+    """The call's recording status, whether it gates anything or not; StandIn alone tells it.
+
+    ``utterance``: the latest that may have begun by then, so that what was said before a
+    change is known from what was said after it.
+    """
+
+    call_id: str
+    wall_ms: int
+    status: RecordingStatus
+    utterance: int
+
+
 class Heard(msgspec.Struct, frozen=True, tag=True):
     """What the caller said: partial, then final."""
 
@@ -290,6 +303,7 @@ CallRecord = (
     Decided
     | CallOpened
     | GateChanged
+    | RecordingSeen
     | Heard
     | TurnBegan
     | Said

@@ -99,6 +99,26 @@ class TestTheRecordingGate:
         assert book.all(records.GateChanged) == []
         book.ask()
 
+    @pytest.mark.parametrize("required", [True, False])
+    def test_or_not_every_change_of_the_status_is_recorded(self, required: bool) -> None:
+        book = Playbook(recording_required=required, recording="inactive", dialect="standin")
+        book(ACTIVE, ACTIVE)
+        book.speak(0.5)
+        book(INACTIVE)
+        seen = [(seen.status, seen.utterance) for seen in book.all(records.RecordingSeen)]
+        assert seen == [("inactive", 0), ("active", 0), ("inactive", 1)]
+
+    def test_of_a_call_without_one_is_not_recorded(self) -> None:
+        book = Playbook()
+        book.answer(book.ask())
+        assert book.all(records.RecordingSeen) == []
+
+    def test_that_changes_before_a_vendors_transcript_counts_what_was_said_already(self) -> None:
+        book = Playbook(turn_taking="engine", dialect="standin", recording="inactive")
+        book.speak(0.5)
+        book(ACTIVE)
+        assert book.last(records.RecordingSeen).utterance == 1
+
 
 class TestALinkThatDrops:
     def speaking(self, **changes: Any) -> Playbook:
