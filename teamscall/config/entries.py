@@ -1,4 +1,5 @@
-"""Tables of which an operator writes as many as wanted: ``[[tools]]``, ``[prices."model"]``.
+"""Tables of which an operator writes as many as wanted: ``[[tools]]``, ``[[webhooks]]`` and
+``[prices."model"]``.
 
 Owns their keys and the way from TOML to them. They come from the file only: there is no
 environment variable and no flag for one of many.
@@ -17,6 +18,7 @@ from teamscall.config.keys import SET, key, url
 from teamscall.config.secret import Secret
 
 TOOL_NAME = r"^[A-Za-z0-9_-]{1,64}\Z"  # what every vendor takes
+_SECRET_KEYS = ("secret", "secret_file", "secret_env")
 BUILT_IN_TOOLS = frozenset({"end_call"})
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 
@@ -131,15 +133,27 @@ def parameters_schema(value: object) -> dict[str, Any]:
     return schema
 
 
-def listed(tools: tuple[Tool, ...], prices: Mapping[str, Price]) -> Iterator[tuple[str, object]]:
+def listed(
+    tools: tuple[Tool, ...], prices: Mapping[str, Price], webhooks: tuple[Webhook, ...] = ()
+) -> Iterator[tuple[str, object]]:
     """(path, value) of every key of every entry: ``tools[0].name``, ``prices."m".input``."""
     named: list[tuple[str, msgspec.Struct]] = [
         (f"tools[{number}]", tool) for number, tool in enumerate(tools)
     ]
+    named += [(f"webhooks[{number}]", webhook) for number, webhook in enumerate(webhooks)]
     named += [(f'prices."{model}"', price) for model, price in prices.items()]
     for place, entry in named:
         for name in entry.__struct_fields__:
             yield f"{place}.{name}", getattr(entry, name)
+
+
+def told_of_webhooks(webhooks: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, str]]:
+    """(place, problem) of what each key alone does not show; ``webhooks`` by place."""
+    for place, webhook in webhooks.items():
+        if bool(webhook.get("command")) == bool(webhook.get("url")):
+            yield place, "give it a url or a command, and not both"
+        elif webhook.get("command") and any(webhook.get(key) for key in _SECRET_KEYS):
+            yield place, "a command gets no signature: leave its secret out"
 
 
 def told_together(tools: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, str]]:

@@ -17,23 +17,24 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 import platformdirs
 
 from teamscall.config import checks
-from teamscall.config.entries import ENTRIES
+from teamscall.config.entries import ENTRIES, Webhook
 from teamscall.config.options import (
     ENV_PREFIX,
     Option,
     camel_case,
     convert,
+    entry_options,
     options,
     parse_text,
     tables,
 )
-from teamscall.config.reading import read_entries
+from teamscall.config.reading import Entries, read_entries
 from teamscall.config.secret import Secret
 from teamscall.config.source import TomlFile, read_toml
 from teamscall.config.tree import Config
@@ -137,11 +138,13 @@ def load_config(
         for entries in read_entries(file, problems):
             values[entries.name] = entries.value
             origins.update(entries.origins)
+            if entries.name == "webhooks":
+                values["webhooks"] = _with_secrets(entries, origins, env, problems, warnings)
     for option in options().values():
         if option.secret:
             _resolve_secret(option, values, origins, env, problems, warnings, broken)
     if file is not None:
-        warnings.extend(_readable_by_others(file, given))
+        warnings.extend(_readable_by_others(file, given, values))
 
     config = _build(Config, "", values)
     if cross_checks:
@@ -339,6 +342,29 @@ def _resolve_secret(
         )
 
 
+def _with_secrets(
+    webhooks: Entries,
+    origins: dict[str, str],
+    env: Mapping[str, str],
+    problems: list[str],
+    warnings: list[str],
+) -> tuple[Webhook, ...]:
+    """The webhooks that were read, each with the value of its secret."""
+    known = entry_options("webhooks")["secret"]
+    resolved: list[Webhook] = []
+    for place, webhook in zip(
+        webhooks.places, cast(tuple[Webhook, ...], webhooks.value), strict=True
+    ):
+        option = msgspec.structs.replace(known, path=f"{place}.secret")
+        given = (webhook.secret, webhook.secret_file, webhook.secret_env)
+        values: dict[str, object] = dict(zip(_sources(option), given, strict=True))
+        stated = origins | dict.fromkeys(values, origins[place])
+        _resolve_secret(option, values, stated, env, problems, warnings, set())
+        resolved.append(msgspec.structs.replace(webhook, secret=values[option.path]))
+        origins[option.path] = stated[option.path]
+    return tuple(resolved)
+
+
 def _secret_of_file(path: Path, key: str, warnings: list[str]) -> str:
     """A secret file's text without exactly one trailing newline (editors and echo add it)."""
     try:
@@ -363,11 +389,18 @@ def _secret_of_file(path: Path, key: str, warnings: list[str]) -> str:
     return text
 
 
-def _readable_by_others(file: TomlFile, given: Mapping[str, _Given]) -> Iterator[str]:
+def _readable_by_others(
+    file: TomlFile, given: Mapping[str, _Given], values: Mapping[str, object]
+) -> Iterator[str]:
     secrets = [
         name
         for name, one in given.items()
         if options()[name].secret and one.value and one.origin.startswith("file ")
+    ]
+    secrets += [
+        f"webhooks[{number}].secret"
+        for number, one in enumerate(cast(tuple[Webhook, ...], values.get("webhooks", ())))
+        if one.secret and not (one.secret_file or one.secret_env)
     ]
     if secrets and _open_to_others(file.path.stat().st_mode):
         yield (

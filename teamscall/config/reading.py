@@ -1,15 +1,22 @@
-"""From a file's ``[[tools]]`` and ``[prices."model"]`` to their structs."""
+"""From a file's ``[[tools]]``, ``[[webhooks]]`` and ``[prices."model"]`` to their structs."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from teamscall.config.entries import ENTRIES, HEADERS, Price, Tool, told_together
+from teamscall.config.entries import (
+    ENTRIES,
+    HEADERS,
+    Price,
+    Tool,
+    Webhook,
+    told_of_webhooks,
+    told_together,
+)
 from teamscall.config.options import Option, convert, entry_options
 from teamscall.config.source import TomlFile
 from teamscall.config.words import wrong_value
@@ -17,40 +24,58 @@ from teamscall.text import printable
 
 
 class Entries(msgspec.Struct, frozen=True):
-    """All entries of one table, as the tree holds them. ``origins``: by place."""
+    """All entries of one table, as the tree holds them. ``origins``: by place; ``places``: of
+    those that are right, where their secrets are still to be read."""
 
     name: str
     value: object
     origins: Mapping[str, str]
+    places: tuple[str, ...] = ()
 
 
 def read_entries(file: TomlFile, problems: list[str]) -> Iterator[Entries]:
     """What the file gives; whatever is wrong with it is added to ``problems``."""
+    readers = {"tools": _tools, "webhooks": _webhooks, "prices": _prices}
     for name in ENTRIES:
         if name in file.document:
-            read = _tools if name == "tools" else _prices
-            yield read(file, file.document[name], problems)
+            yield readers[name](file, file.document[name], problems)
 
 
 def _tools(file: TomlFile, given: object, problems: list[str]) -> Entries:
-    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
-        problems.append(f"tools: write each tool as {HEADERS['tools']} ({file.where('tools')})")
-        given = []
-    found: dict[str, dict[str, object]] = {}
-    origins: dict[str, str] = {}
-    whole: list[Tool] = []
-    for number, table in enumerate(given):
-        place, spelt = f"tools[{number}]", ("tools", str(number))
-        before = len(problems)
-        values = _entry(file, "tools", place, spelt, table, problems)
-        origins[place] = file.where(*spelt)
-        if len(problems) == before:
-            found[place] = values
-            whole.append(Tool(**values))  # type: ignore[arg-type]
+    found, origins = _array(file, "tools", "tool", given, problems)
     for place, problem in told_together(found):
         where = origins[place.removesuffix(".name")]
         problems.append(f"{place}: {problem} ({where})")
-    return Entries("tools", tuple(whole), origins)
+    whole = tuple(Tool(**values) for values in found.values())  # type: ignore[arg-type]
+    return Entries("tools", whole, origins)
+
+
+def _webhooks(file: TomlFile, given: object, problems: list[str]) -> Entries:
+    """Their secrets are as they were written: a file or variable is still to be read."""
+    found, origins = _array(file, "webhooks", "webhook", given, problems)
+    for place, problem in told_of_webhooks(found):
+        problems.append(f"{place}: {problem} ({origins[place]})")
+    whole = tuple(Webhook(**values) for values in found.values())  # type: ignore[arg-type]
+    return Entries("webhooks", whole, origins, tuple(found))
+
+
+def _array(
+    file: TomlFile, table: str, one: str, given: object, problems: list[str]
+) -> tuple[dict[str, dict[str, object]], dict[str, str]]:
+    """What is right of an array's tables, by place; and where each place is."""
+    if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
+        problems.append(f"{table}: write each {one} as {HEADERS[table]} ({file.where(table)})")
+        given = []
+    found: dict[str, dict[str, object]] = {}
+    origins: dict[str, str] = {}
+    for number, each in enumerate(given):
+        place, spelt = f"{table}[{number}]", (table, str(number))
+        before = len(problems)
+        values = _entry(file, table, place, spelt, each, problems)
+        origins[place] = file.where(*spelt)
+        if len(problems) == before:
+            found[place] = values
+    return found, origins
 
 
 def _prices(file: TomlFile, given: object, problems: list[str]) -> Entries:
@@ -102,7 +127,7 @@ def _entry(
         tried.add(name)
         option = msgspec.structs.replace(known[name], path=f"{place}.{name}")
         try:
-            values[name] = convert(option, value, base=Path())
+            values[name] = convert(option, value, base=file.path.absolute().parent)
         except (ValueError, msgspec.ValidationError):
             problems.append(wrong_value(option, value, where))
     problems += [
