@@ -20,9 +20,12 @@ from teamscall.wire.events import Dialect, Direction, RecordingStatus
 VERSION = 1  # of this contract; told by ``teamscall.status``
 EVENT_METHOD = "teamscall.event"  # the notification of a subscription
 
-MAX_MESSAGE_BYTES = 1_048_576
+MAX_REQUEST_BYTES = 65_536  # MAX_TEXT_CHARS fit, however they are escaped
 MAX_TEXT_CHARS = 4000  # to be said in one go: several minutes of speech
 MAX_ID_CHARS = 256
+MIN_PREFIX_CHARS = 4  # of an abbreviated call id
+MAX_DRAIN_S = 3600.0  # as shutdown.drain_seconds
+MAX_CALLS = 1000  # of the history, in one answer
 
 
 class ErrorCode(enum.IntEnum):
