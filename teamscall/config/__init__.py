@@ -2,11 +2,13 @@
 
 Owns every key's name, default, range and one-line meaning (``tree``, ``talk``,
 ``entries``), the way from TOML, environment and flags to that tree (``load``), what makes
-no sense together (``checks``), the table of OpenAI's models (``models``) and the type that
-hides secrets (``secret``). Refuses to know what the values are for.
+no sense together (``checks``), how two trees differ (``differing``), the table of OpenAI's
+models (``models``) and the type that hides secrets (``secret``). Refuses to know what the
+values are for.
 """
 
 from teamscall.config.checks import openai_key, resolved_engine, resolved_mode
+from teamscall.config.differing import differing, stamps, with_values_of
 from teamscall.config.entries import HEADERS, Price, Tool, Webhook, listed
 from teamscall.config.load import Loaded, default_paths, load_config
 from teamscall.config.operate import Control, JournalFile, Metrics, Outbound
@@ -76,6 +78,7 @@ __all__ = [
     "Tts",
     "Webhook",
     "default_paths",
+    "differing",
     "encode_hook",
     "entry_options",
     "for_one_call",
@@ -86,4 +89,6 @@ __all__ = [
     "resolved_engine",
     "resolved_mode",
     "resolved_models",
+    "stamps",
+    "with_values_of",
 ]

@@ -185,33 +185,47 @@ def _secrets(config: Config) -> Iterator[Finding]:
         )
     named: tuple[tuple[str, Secret], ...] = (
         ("bridge.secret", config.bridge.secret),
+        ("bridge.previous_secret", config.bridge.previous_secret),
         ("standin.secret", config.standin.secret),
+        ("standin.previous_secret", config.standin.previous_secret),
         ("streaming.openai_api_key", config.streaming.openai_api_key),
         ("openai.api_key", config.openai.api_key),
         ("response.api_key", config.response.api_key),
     )
     for key, secret in named:
-        if key != "standin.secret" and not secret.reveal().strip().isprintable():
+        table = key.partition(".")[0]
+        if table != "standin" and not secret.reveal().strip().isprintable():
             yield _error(
                 f"{key} has a line break or control character in it: no HTTP header carries that",
                 key,
             )
         if _is_placeholder(secret.reveal()):
             yield _error(f"{key} is a placeholder copied from the documentation", key)
-        elif key == "bridge.secret" and 0 < len(secret.reveal()) < MIN_BRIDGE_SECRET:
+        elif table == "bridge" and 0 < len(secret.reveal()) < MIN_BRIDGE_SECRET:
             yield _error(
                 f"{key} has {len(secret.reveal())} characters, at least {MIN_BRIDGE_SECRET} "
                 f"are needed; {generate}",
                 key,
             )
-        elif key == "standin.secret" and 0 < len(secret.reveal()) < MIN_BRIDGE_SECRET:
+        elif table == "standin" and 0 < len(secret.reveal()) < MIN_BRIDGE_SECRET:
             yield _warn(
                 f"{key} has only {len(secret.reveal())} characters; {generate} "
                 "and register it in StandIn",
                 key,
             )
-        elif key.endswith(".secret") and 0 < len(set(secret.reveal())) < _FEW_CHARACTERS:
+        elif key.endswith("secret") and 0 < len(set(secret.reveal())) < _FEW_CHARACTERS:
             yield _warn(f"{key} is easy to guess: few different characters; {generate}", key)
+    for table, now, before in (
+        ("bridge", config.bridge.secret, config.bridge.previous_secret),
+        ("standin", config.standin.secret, config.standin.previous_secret),
+    ):
+        if before and before == now:
+            yield _warn(
+                f"{table}.previous_secret is the same as {table}.secret: nothing is replaced; "
+                "take it out",
+                f"{table}.previous_secret",
+                f"{table}.secret",
+            )
 
 
 def _is_placeholder(secret: str) -> bool:

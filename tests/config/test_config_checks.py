@@ -54,6 +54,9 @@ def test_a_sound_configuration_says_nothing() -> None:
         ({"bridge__secret": "CHANGE_ME_" * 4}, "bridge.secret is a placeholder"),
         ({"bridge__secret": f"<replace-me>{SECRET}"}, "bridge.secret is a placeholder"),
         ({"bridge__secret": f"{SECRET}\nx"}, "bridge.secret has a line break"),
+        ({"bridge__previous_secret": "short"}, "bridge.previous_secret has 5 characters"),
+        ({"bridge__previous_secret": "CHANGE_ME_" * 4}, "previous_secret is a placeholder"),
+        ({"bridge__previous_secret": f"{SECRET}\nx"}, "previous_secret has a line break"),
         ({"streaming__openai_api_key": "sk-..."}, "openai_api_key is a placeholder"),
         ({"standin__enabled": True}, "standin.secret is missing"),
         ({"serve__enabled": False}, "nothing would listen"),
@@ -140,6 +143,8 @@ def test_fatal_nonsense_of_standin(overrides: dict[str, object], words: str) -> 
         ({"response__base_url": "http://mind.example.org"}, "what callers say travels in clear"),
         ({"openai__base_url": "http://voice.example.org/v1"}, "and the key travel in clear"),
         ({"standin__enabled": True, "standin__secret": "short"}, "has only 5 characters"),
+        ({"standin__previous_secret": "short"}, "standin.previous_secret has only 5 characters"),
+        ({"bridge__previous_secret": SECRET}, "bridge.previous_secret is the same as bridge."),
         (
             {"standin__enabled": True, "standin__secret": SECRET, "recording__require": False},
             "recording.require is false",
