@@ -8,17 +8,18 @@ meant). Looks at files only to see that they are there.
 from __future__ import annotations
 
 import datetime
-import ipaddress
-import os
-import shutil
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Literal
-from urllib.parse import SplitResult, urlsplit
-
-import msgspec
 
 from teamscall.config import models
+from teamscall.config.check_telling import telling
+from teamscall.config.findings import Finding, is_loopback
+from teamscall.config.findings import clear_text as _clear_text
+from teamscall.config.findings import error as _error
+from teamscall.config.findings import missing_command as _missing_command
+from teamscall.config.findings import missing_file as _missing_file
+from teamscall.config.findings import split_url as _split
+from teamscall.config.findings import warning as _warn
 from teamscall.config.secret import Secret
 from teamscall.config.talk import Live, Realtime
 from teamscall.config.tree import Config, Engine
@@ -42,14 +43,6 @@ _PLACEHOLDER_WORDS = ("changeme", "changethis", "replaceme", "placeholder", "you
 
 # 32 random hexadecimal digits have 14 different ones on average.
 _FEW_CHARACTERS = 8
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that makes no sense, and the keys that it rests on."""
-
-    fatal: bool
-    keys: tuple[str, ...]
-    text: str
 
 
 def resolved_engine(config: Config) -> Engine:
@@ -97,20 +90,13 @@ def _findings(
     yield from _openai(config, origins, today)
     yield from _tools(config)
     yield from _outbound(config)
+    yield from telling(config)
     if config.standin.enabled and config.recording.require is False:
         yield _warn(
             "recording.require is false: caller media of StandIn calls is processed whatever "
             "their recording status; Microsoft's terms ask for the status first",
             "recording.require",
         )
-
-
-def _error(text: str, *keys: str) -> Finding:
-    return Finding(True, keys, text)
-
-
-def _warn(text: str, *keys: str) -> Finding:
-    return Finding(False, keys, text)
 
 
 def _listeners(config: Config) -> Iterator[Finding]:
@@ -247,13 +233,6 @@ def _tls(config: Config) -> Iterator[Finding]:
             yield from _missing_file(name, path)
 
 
-def _missing_file(key: str, path: str) -> Iterator[Finding]:
-    if path and not Path(path).exists():
-        yield _error(f"{key}: {path} does not exist", key)
-    elif path and not os.access(path, os.R_OK):
-        yield _error(f"{key}: {path} cannot be read by this user", key)
-
-
 def _exposure(config: Config) -> Iterator[Finding]:
     serve, standin = config.serve, config.standin
     for table, enabled, bind, cert in (
@@ -273,17 +252,6 @@ def _exposure(config: Config) -> Iterator[Finding]:
                 "proxy or tunnel, or acknowledge it with serve.insecure = true",
                 *keys,
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is certainly this machine: ``localhost``, 127.0.0.0/8 or ::1."""
-    bare = host.strip().strip("[]").lower()
-    if bare in ("localhost", "localhost."):
-        return True
-    try:
-        return ipaddress.ip_address(bare).is_loopback
-    except ValueError:
-        return False
 
 
 def _authorization(config: Config) -> Iterator[Finding]:
@@ -358,25 +326,6 @@ def _tools(config: Config) -> Iterator[Finding]:
             "tools[0]",
             "engine",
         )
-
-
-def _missing_command(key: str, command: tuple[str, ...]) -> Iterator[Finding]:
-    if command and shutil.which(command[0]) is None:
-        yield _error(f"{key}: {command[0]!a} is not an executable that can be found", key)
-
-
-def _clear_text(key: str, url: str, what: str) -> Iterator[Finding]:
-    parts = _split(url)
-    if parts is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        yield _warn(f"{key} is http to another machine: {what} in clear", key)
-
-
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        return parts if parts.hostname and parts.port != 0 else None
-    except ValueError:
-        return None
 
 
 def _engine(config: Config) -> Iterator[Finding]:
