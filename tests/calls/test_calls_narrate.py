@@ -22,6 +22,7 @@ LATENCY = records.TurnLatency(first_frame_ms=412.0)
         records.Said("c", 0, 1, SECRET),
         records.Pressed("c", 0, SECRET),
         records.TurnBegan("c", 0, 1, "answer"),
+        records.RecordingSeen("c", 0, "active", 1),
     ],
     ids=lambda record: type(record).__name__,
 )
