@@ -1,35 +1,33 @@
-"""Runs one emulated call: the clock, the socket and the far side's state machine.
+"""Runs one emulated call: the clock, the link and the far side's state machine.
 
-Owns the only I/O of the emulator's core: reads the clock once per step, decodes what comes,
-encodes what goes, cuts and reopens the socket when told to. Refuses to know every rule;
-they are in ``far_side``.
+Owns the keeping of time: reads the clock once per step, hands over what comes and what
+goes, cuts and reopens the socket when told to. Refuses to know every rule; they are in
+``far_side`` (and, for a call that the bridge placed, in ``leg``).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from teamscall.clock import Clock
 from teamscall.emulator import dial as dialling
-from teamscall.emulator.controls import Controls
+from teamscall.emulator.controls import Controls, DropLink
 from teamscall.emulator.far_side import FarSide
 from teamscall.emulator.happenings import EmulatorEvent, OnEvent
+from teamscall.emulator.links import Link, SocketLink
 from teamscall.emulator.plan import Plan
 from teamscall.emulator.report import Report
 from teamscall.emulator.sources import Source
 from teamscall.emulator.tracks import Tracks
 from teamscall.errors import TeamscallError
-from teamscall.wire import csharp, standin
 from teamscall.wire.events import Dropped, FromGateway, ToGateway
 
 # A bridge that takes nothing for this long has stopped reading.
 SEND_TIMEOUT_S = 10.0
-
-_ABNORMAL_CLOSE = 1006  # what websockets reports when there was no close frame
 
 
 def _unwatched(_: EmulatorEvent) -> None:
@@ -72,7 +70,8 @@ async def run_call(
             tracks=tracks,
             play=play,
         )
-        shell = _Shell(plan, target, side, socket, clock)
+        link = SocketLink(socket, plan.dial.dialect, target.call_id)
+        shell = Shell(plan, target, side, link, clock)
         try:
             await shell.run()
         finally:
@@ -82,77 +81,86 @@ async def run_call(
         source.close()
 
 
-class _Shell:
-    """The socket of one call, and the loop that keeps its time."""
+class Side(Protocol):
+    """The state machine of a call."""
+
+    link_up: bool
+    drop_link: DropLink | None
+    close_code: int | None
+
+    @property
+    def over(self) -> bool: ...
+    def begin(self, now: float) -> list[FromGateway]: ...
+    def next_tick(self, now: float) -> float: ...
+    def tick(self, now: float, wall_ms: int) -> list[FromGateway]: ...
+    def received(
+        self, message: ToGateway | Dropped, now: float, wall_ms: int
+    ) -> list[FromGateway]: ...
+    def link_closed(self, code: int | None, reason: str, now: float) -> None: ...
+    def broken(self, reason: str, now: float) -> None: ...
+    def link_dropped(self, now: float) -> None: ...
+    def resumed(self, now: float) -> list[FromGateway]: ...
+
+
+class Shell:
+    """The link of one call, and the loop that keeps its time."""
 
     def __init__(
-        self,
-        plan: Plan,
-        target: dialling.Target,
-        side: FarSide,
-        socket: ClientConnection,
-        clock: Clock,
+        self, plan: Plan, target: dialling.Target, side: Side, link: Link, clock: Clock
     ) -> None:
         self._plan = plan
         self._target = target
         self._side = side
-        self._socket = socket
+        self._link = link
         self._clock = clock
-        self._dialect = standin if plan.dial.dialect == "standin" else csharp
 
     async def run(self) -> None:
         side, clock = self._side, self._clock
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._listen(self._socket))]
+            tasks = [group.create_task(self._listen(self._link))]
             await self._send(side.begin(clock.now()))
             while not side.over:
                 await self._send(side.tick(clock.now(), clock.wall_ms()))
-                if (order := side.drop_link) is not None:
-                    side.drop_link = None
-                    tasks.append(group.create_task(self._reconnect(group, order.resume_after_s)))
+                tasks += self._carry_out(group)
                 await asyncio.sleep(max(0.0, side.next_tick(clock.now()) - clock.now()))
             for task in tasks:
                 task.cancel()
 
     async def close(self) -> None:
-        """Close the socket in bounded time (``dial.CLOSE_TIMEOUT_S``)."""
-        await self._socket.close()
+        """Close the link in bounded time (``dial.CLOSE_TIMEOUT_S``)."""
+        await self._link.close()
         if self._side.close_code is None:
-            self._side.link_closed(*_close_words(self._socket), self._clock.now())
+            self._side.link_closed(
+                self._link.close_code, self._link.close_reason, self._clock.now()
+            )
 
-    async def _listen(self, socket: ClientConnection) -> None:
+    def _carry_out(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """What the side wants done to its link."""
+        if (order := self._side.drop_link) is None:
+            return []
+        self._side.drop_link = None
+        return [group.create_task(self._reconnect(group, order.resume_after_s))]
+
+    async def _listen(self, link: Link) -> None:
         side, clock = self._side, self._clock
-        try:
-            while True:
-                data = await socket.recv()
-                message: ToGateway | Dropped = (
-                    self._dialect.decode_to_gateway(data, call_id=self._target.call_id)
-                    if isinstance(data, str)
-                    else Dropped("binary", "a binary frame")
-                )
-                await self._send(side.received(message, clock.now(), clock.wall_ms()))
-        except ConnectionClosed:
-            if socket is self._socket and side.link_up:
-                code = socket.close_code
-                side.link_closed(
-                    None if code == _ABNORMAL_CLOSE else code,
-                    socket.close_reason or "",
-                    clock.now(),
-                )
+
+        async def take(message: ToGateway | Dropped) -> None:
+            await self._send(side.received(message, clock.now(), clock.wall_ms()))
+
+        await link.listen(take)
+        if link is self._link and side.link_up:
+            side.link_closed(link.close_code, link.close_reason, clock.now())
 
     async def _send(self, events: Sequence[FromGateway]) -> None:
-        socket = self._socket
+        link = self._link
         for event in events:
-            data = self._dialect.encode_from_gateway(event)
-            if data is None:
-                continue
             try:
                 async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await socket.send(data, text=True)
+                    await link.send(event)
             except TimeoutError:
                 wait = f"{SEND_TIMEOUT_S:g} s"
                 self._side.broken(f"the bridge read nothing for {wait}", self._clock.now())
-                socket.transport.abort()
+                link.abort()
                 return
             except ConnectionClosed:
                 return  # the listener says why
@@ -163,7 +171,7 @@ class _Shell:
         if not side.link_up:
             return
         side.link_dropped(clock.now())
-        self._socket.transport.abort()
+        self._link.abort()
         if resume_after_s is None or self._plan.dial.dialect == "standin":
             # StandIn has no resume: a call whose socket is gone is over.
             side.broken("the link was dropped on purpose", clock.now())
@@ -174,17 +182,20 @@ class _Shell:
         except TeamscallError as error:
             side.broken(f"no resume: {error.message}", clock.now())
             return
-        self._socket = socket
-        events = side.resumed(clock.now())
-        listener = group.create_task(self._listen(socket))
+        await self._go_on(group, SocketLink(socket, "csharp", self._target.call_id), side.resumed)
+
+    async def _go_on(
+        self,
+        group: asyncio.TaskGroup,
+        link: Link,
+        say: Callable[[float], list[FromGateway]],
+    ) -> None:
+        """The call goes on over ``link``, with what ``say`` says first."""
+        self._link = link
+        events = say(self._clock.now())
+        listener = group.create_task(self._listen(link))
         try:
             await self._send(events)
             await listener
         finally:
             listener.cancel()
-
-
-def _close_words(socket: ClientConnection) -> tuple[int | None, str]:
-    """The close code (None: no close frame came) and reason."""
-    code = socket.close_code
-    return None if code == _ABNORMAL_CLOSE else code, socket.close_reason or ""

@@ -95,6 +95,7 @@ class FarSide:
         on_event: seen.OnEvent,
         tracks: Tracks | None = None,
         play: Callable[[bytes], None] | None = None,
+        diary: Diary | None = None,
     ) -> None:
         self.state: State = "new"
         self.link_up = True
@@ -107,7 +108,7 @@ class FarSide:
         self._source = Sequence([source])
         self._controls = controls
         self._tracks = tracks
-        self._diary = Diary(began, on_event)
+        self._diary = diary or Diary(began, on_event)
         self._cues = Cues(plan, call_id, self._diary)
         self._ear = Ear(self._diary, tracks, play)
         self._handshake_ms = handshake_ms
@@ -152,6 +153,14 @@ class FarSide:
         self.state = "asking"
         self._asked_at = now
         return [AuthRequested(self._call_id, self._correlation_id, plan.caller)]
+
+    def pick_up(self, now: float, *, announce: bool) -> list[FromGateway]:
+        """The callee of a call that the bridge placed has picked up: audio flows.
+
+        ``announce``: the session start has not been said yet.
+        """
+        started = self._start(now)
+        return started if announce else [e for e in started if not isinstance(e, CallStarted)]
 
     def next_tick(self, now: float) -> float:
         """When ``tick`` wants to be called again."""

@@ -39,6 +39,45 @@ class Authorized(_Event, frozen=True):
     skew_ms: int  # the bridge's clock minus ours
 
 
+class Waiting(_Event, frozen=True):
+    """Somebody can be rung now: where the bridge may ask, and on which socket of ours."""
+
+    listening: str  # base URL of the control endpoint, or ""
+    socket: str  # where a gateway socket is held open, or ""
+
+
+class Ringing(_Event, frozen=True):
+    """The bridge asked for a call; it rings (or is about to be turned away)."""
+
+    call_id: str
+    target_type: str
+    target: str
+    tenant_id: str
+    message: str
+
+
+class RingStopped(_Event, frozen=True):
+    """Nobody picked up: who stopped the ringing, and why."""
+
+    by: str
+    reason: str
+    rang_ms: int
+
+
+class PickedUp(_Event, frozen=True):
+    """The call was answered."""
+
+    rang_ms: int
+    late: bool  # after the bridge had stopped it, on purpose
+
+
+class OutcomeTold(_Event, frozen=True):
+    """StandIn: the outcome was posted to the bridge; status 0: nothing answered."""
+
+    outcome: str
+    status: int
+
+
 class Started(_Event, frozen=True):
     """The session start was sent; audio flows."""
 
@@ -147,6 +186,11 @@ class Ended(_Event, frozen=True):
 EmulatorEvent = (
     Connected
     | Authorized
+    | Waiting
+    | Ringing
+    | RingStopped
+    | PickedUp
+    | OutcomeTold
     | Started
     | Levels
     | CallerSpoke

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from teamscall.emulator.answering import Answer
 from teamscall.errors import (
     DeadlinePassed,
     ExitCode,
@@ -24,6 +25,7 @@ REPORT_VERSION = 1
 Outcome = Literal[
     "completed",  # we hung up: duration, silence, a key
     "ended-by-bot",  # hangup, session.end, or a clean close
+    "not-answered",  # called: it rang, or was turned away, as it was asked for
     "refused",  # denied by policy, or hung up at once without a word
     "auth-timeout",  # no auth_response in time
     "lost",  # the socket broke, or no pong came
@@ -37,6 +39,7 @@ Outcome = Literal[
 EXIT_CODES: dict[Outcome, ExitCode] = {
     "completed": ExitCode.OK,
     "ended-by-bot": ExitCode.OK,
+    "not-answered": ExitCode.OK,
     "refused": ExitCode.REFUSED,
     "auth-timeout": ExitCode.TIMEOUT,
     "lost": ExitCode.UNAVAILABLE,
@@ -138,6 +141,22 @@ class Pings(msgspec.Struct, frozen=True):
     rtt: Spread = Spread()
 
 
+class Rung(msgspec.Struct, frozen=True):
+    """A call that the bridge placed: who was rung, and what came of it."""
+
+    target_type: Literal["user", "phone"]
+    target: str
+    tenant_id: str
+    message: str  # what came along for the callee (C#)
+    answer: Answer  # what the emulator was to do
+    rang_ms: int = 0
+    picked_up: bool = False
+    late: bool = False  # picked up after the bridge had stopped the ringing
+    ended_by: Literal["bridge", "callee", "link", ""] = ""
+    outcome: str = ""  # StandIn: what was posted to the bridge
+    outcome_status: int | None = None  # and its answer; 0: none
+
+
 class Report(msgspec.Struct, frozen=True):
     """Everything measured in one emulated call."""
 
@@ -156,13 +175,14 @@ class Report(msgspec.Struct, frozen=True):
     received: Received = Received()
     heard: Heard = Heard()
     replies: tuple[Reply, ...] = ()
-    first_audio_ms: float | None = None  # session start to the first frame of the bot
+    first_audio_ms: float | None = None  # session start (or pick-up) to the bot's first frame
     pings: Pings = Pings()
     resumes: int = 0
     close_code: int | None = None
     close_reason: str = ""
     tracks_truncated: bool = False
     warnings: tuple[str, ...] = ()
+    rung: Rung | None = None  # of a call that the bridge placed
     v: int = REPORT_VERSION
 
     @property
