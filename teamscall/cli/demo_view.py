@@ -23,6 +23,7 @@ from teamscall.audio.wav import write_stereo, write_wav
 from teamscall.calls import records
 from teamscall.cli import logs, streams
 from teamscall.cli.demo_run import QUESTION, Demo, Result, demo_flags, question_wav
+from teamscall.cli.meters import filled
 from teamscall.cli.outputs import check_writable
 from teamscall.cli.settings import load
 from teamscall.cli.stopping import stop_on_signals
@@ -36,7 +37,6 @@ from teamscall.server.run import Running
 from teamscall.text import kebab, printable
 from teamscall.wire.events import Dialect
 
-METER_FLOOR_DBFS = -60.0
 MIC_SECONDS = 120.0  # a demo with a microphone ends by itself
 _STAGES = (
     ("endpoint_ms", "pause noticed"),
@@ -311,8 +311,7 @@ class _LiveView(_View):
 
 
 def _meter(dbfs: float, width: int) -> Text:
-    share = min(1.0, max(0.0, 1 - dbfs / METER_FLOOR_DBFS))
-    full = round(share * width)
+    full = filled(dbfs, width)
     style = "red" if dbfs > -1 else "yellow" if dbfs > -9 else "green"
     return Text("█" * full, style=style) + Text("░" * (width - full), style="dim")
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from teamscall.cli import streams
+from teamscall.cli.meters import METER_FLOOR_DBFS, meter
 from teamscall.emulator import happenings as seen
 from teamscall.emulator.controls import Controls
 from teamscall.emulator.devices import Device
@@ -28,7 +29,6 @@ from teamscall.text import printable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-METER_FLOOR_DBFS = -60.0
 METER_COLUMNS = 24
 LOG_LINES = 8
 KEY_HELP = "m mute · 0-9 * # digits · r recording · + - participants · q hang up"
@@ -191,13 +191,13 @@ class LiveView(PlainView):
         bot_dbfs = levels.bot_dbfs if levels else METER_FLOOR_DBFS
         meters.add_row(
             "caller",
-            Text(meter(caller_dbfs), "green"),
+            Text(meter(caller_dbfs, METER_COLUMNS), "green"),
             f"{max(caller_dbfs, -96):.0f}",
             Text("muted", "bold yellow") if muted else ("speaking" if self._caller else ""),
         )
         meters.add_row(
             "bot",
-            Text(meter(bot_dbfs), "cyan"),
+            Text(meter(bot_dbfs, METER_COLUMNS), "cyan"),
             f"{max(bot_dbfs, -96):.0f}",
             "speaking" if self._bot else "",
         )
@@ -386,13 +386,6 @@ def summary(report: Report, files: Mapping[str, str]) -> list[str]:
     lines += [f"warning   {printable(text, 300)}" for text in report.warnings]
     lines += [f"wrote     {printable(name)}" for name in files.values()]
     return lines
-
-
-def meter(dbfs: float, columns: int = METER_COLUMNS) -> str:
-    """A bar from ``METER_FLOOR_DBFS`` to 0 dBFS."""
-    share = (max(METER_FLOOR_DBFS, min(0.0, dbfs)) - METER_FLOOR_DBFS) / -METER_FLOOR_DBFS
-    filled = round(share * columns)
-    return "█" * filled + "·" * (columns - filled)
 
 
 def _numbers(levels: seen.Levels, latency_ms: float | None) -> str:

@@ -22,7 +22,8 @@ from emulator_rig import SECRET, Bridge, tone
 from teamscall.audio.wav import read_wav, write_wav
 from teamscall.cli.emulate import register
 from teamscall.cli.emulate_run import Options, parse_digits, place, read_secret
-from teamscall.cli.emulate_view import meter, words
+from teamscall.cli.emulate_view import METER_COLUMNS, words
+from teamscall.cli.meters import meter
 from teamscall.emulator import happenings as seen
 from teamscall.emulator.plan import Press
 from teamscall.errors import InputError
@@ -232,6 +233,6 @@ def test_digits_are_parsed_with_and_without_times() -> None:
 
 def test_every_event_has_words_or_none_and_meters_fit() -> None:
     for dbfs in (-200.0, -60.0, -30.0, 0.0, 5.0):
-        assert len(meter(dbfs)) == 24
+        assert len(meter(dbfs, METER_COLUMNS)) == METER_COLUMNS
     assert words(seen.Warned(1, "a\x1b[2Jb")) == "warning: a [2Jb"
     assert words(seen.Answered(1, 2.0)) == ""
