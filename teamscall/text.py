@@ -34,3 +34,12 @@ def printable(text: str, limit: int = 200) -> str:
     if len(line) > limit or len(text) > len(head):
         return line[: max(0, limit - 1)].rstrip() + ELLIPSIS
     return line
+
+
+def harmless(text: str, limit: int) -> str:
+    """``text`` with a blank for each character that a terminal would obey; blanks stay, so
+    that pieces can be put together again. At most ``limit`` characters."""
+    text = text[:limit]
+    if text.isprintable():  # almost always
+        return text
+    return "".join(" " if unicodedata.category(c) in _UNPRINTABLE else c for c in text)

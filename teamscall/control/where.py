@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from teamscall.config import Config, Secret
-from teamscall.config.checks import is_loopback
+from teamscall.config.findings import is_loopback
 from teamscall.errors import InputError
 from teamscall.journal.store import default_path
 from teamscall.text import printable
@@ -161,7 +161,11 @@ def too_long(path: Path) -> str:
 
 def _found(name: str, env: Mapping[str, str]) -> Where:
     """The socket of this name, in the directory where there is one."""
-    paths = [directory / name for directory in _directories(env) if _is_ours(directory)]
+    paths = [
+        directory / name
+        for directory in _directories(env)
+        if _is_ours(directory) or not directory.exists()
+    ]
     if name == NAME:
         paths.append(SERVICE_SOCKET)
     for path in paths:

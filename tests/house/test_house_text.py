@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teamscall.text import kebab, printable
+from teamscall.text import harmless, kebab, printable
 
 
 @given(st.text(), st.integers(1, 50))
@@ -28,3 +28,12 @@ def test_long_text_ends_in_an_ellipsis() -> None:
 
 def test_event_names_are_kebab_case() -> None:
     assert [kebab(n) for n in ("CallerSpoke", "Heard")] == ["caller-spoke", "heard"]
+
+
+@given(st.text())
+def test_what_is_harmless_has_no_control_and_keeps_its_blanks(text: str) -> None:
+    safe = harmless(text, 1000)
+    assert not {unicodedata.category(c) for c in safe} & {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+    assert len(safe) == min(len(text), 1000)
+    assert harmless(" and \x1b[2J so\u202e on ", 1000) == " and  [2J so  on "
+    assert harmless("x" * 2000, 1000) == "x" * 1000
