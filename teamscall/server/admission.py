@@ -9,15 +9,16 @@ alone: every reason for a 401 has the same body.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from typing import Literal
+from functools import partial
 
 import msgspec
 
 from teamscall import __version__
 from teamscall.calls.link import Exchange
-from teamscall.config import Config, Secret
+from teamscall.config import Config
+from teamscall.server.credentials import PreviousUse, Secrets
 from teamscall.server.limits import FailedAttempts
-from teamscall.server.refusals import Refusals
+from teamscall.server.refusals import BODIES, RETRY_AFTER_S, STATUS, Refusal, Refusals
 from teamscall.wire.control import OUTCOME_SEGMENT, call_id_from_path, decode_outcome
 from teamscall.wire.events import Dialect, Dropped
 from teamscall.wire.signature import (
@@ -29,85 +30,15 @@ from teamscall.wire.signature import (
     Verdict,
     diagnose,
     diagnose_secret,
-    secrets_match,
     verify_control,
     verify_v1,
 )
 
-Refusal = Literal[
-    "wrong-path",
-    "bad-call-id",
-    "wrong-method",
-    "plain-http",
-    "draining",
-    "capacity",
-    "address-capacity",
-    "signature-missing",
-    "signature-malformed",
-    "signature-stale",
-    "signature-mismatch",
-    "replayed",
-    "secret-missing",
-    "secret-mismatch",
-    "too-many-attempts",
-    "duplicate-call",
-    "bad-upgrade",
-    "malformed",
-    "head-too-large",
-    "http-version",
-    "open-timeout",
-    "body-too-large",
-    "bad-outcome",
-]
-
-# A drained process is replaced, which takes its time; a slot is freed by any hang-up.
-RETRY_AFTER_S: dict[Refusal, int] = {"draining": 30, "capacity": 5, "address-capacity": 5}
-
-# What each refusal answers. The body is the status's alone.
-STATUS: dict[Refusal, int] = {
-    "wrong-path": 404,
-    "bad-call-id": 400,
-    "wrong-method": 405,
-    "plain-http": 426,
-    "draining": 503,
-    "capacity": 503,
-    "address-capacity": 503,
-    "signature-missing": 401,
-    "signature-malformed": 401,
-    "signature-stale": 401,
-    "signature-mismatch": 401,
-    "replayed": 401,
-    "secret-missing": 401,
-    "secret-mismatch": 401,
-    "too-many-attempts": 429,
-    "duplicate-call": 409,
-    "bad-upgrade": 400,
-    "malformed": 400,
-    "head-too-large": 431,
-    "http-version": 505,
-    "open-timeout": 408,
-    "body-too-large": 413,
-    "bad-outcome": 400,
-}
 _SIGNATURE_REFUSALS: dict[str, Refusal] = {
     "missing": "signature-missing",
     "malformed": "signature-malformed",
     "stale": "signature-stale",
     "mismatch": "signature-mismatch",
-}
-_BODIES = {
-    400: "bad request",
-    401: "unauthorized",
-    404: "not found",
-    405: "method not allowed",
-    408: "request timeout",
-    409: "call is live",
-    413: "body too large",
-    426: "websocket upgrade required",
-    429: "too many attempts",
-    431: "request head too large",
-    503: "unavailable",
-    505: "http version not supported",
 }
 
 
@@ -159,7 +90,8 @@ class Ticket(msgspec.Struct, frozen=True):
 
     dialect: Dialect
     call_id: str | None = None
-    proofs: frozenset[tuple[int, str]] = frozenset()  # (timestamp ms, signature) to spend
+    stamps: frozenset[int] = frozenset()  # timestamps (ms) that verified, to be spent
+    previous: bool = False  # it was made with the secret that is being replaced
 
 
 class OutcomeReport(msgspec.Struct, frozen=True):
@@ -182,19 +114,28 @@ class Gate:
         refusals: Refusals,
         open_sockets: Callable[[Dialect, str | None], int],
     ) -> None:
-        self._config = config
         self._exchange = exchange
         self._refusals = refusals
         self._open = open_sockets
-        self._bridge_secret = _utf8(config.bridge.secret)
-        self._standin_secret = _utf8(config.standin.secret)
-        self._window_ms = config.standin.hmac_window_ms
-        self._outcome_paths = [path + OUTCOME_SEGMENT for path in config.standin.paths]
-        self._replays = ReplayGuard(self._window_ms)
+        self._replays = ReplayGuard(config.standin.hmac_window_ms)
         self.attempts = FailedAttempts(
             config.bridge.max_failed_attempts, config.bridge.failed_attempts_window_ms / 1000
         )
+        self.previous = PreviousUse(refusals.log)
         self.draining = False
+        self.reconfigure(config)
+
+    def reconfigure(self, config: Config) -> None:
+        """Decide by this from now on. What was spent stays spent, failures stay counted."""
+        self._config = config
+        self._bridge = Secrets(config.bridge.secret, config.bridge.previous_secret)
+        self._standin = Secrets(config.standin.secret, config.standin.previous_secret)
+        self._window_ms = config.standin.hmac_window_ms
+        self._outcome_paths = [path + OUTCOME_SEGMENT for path in config.standin.paths]
+        self._replays.resize(self._window_ms)
+        self.attempts.resize(
+            config.bridge.max_failed_attempts, config.bridge.failed_attempts_window_ms / 1000
+        )
 
     def examine(
         self, head: Head, address: str, dialects: Container[Dialect], now: float, wall_ms: int
@@ -216,14 +157,16 @@ class Gate:
         return self.refuse("wrong-path", address, now, detail=self._path_words(head, dialects))
 
     def claim(self, ticket: Ticket, address: str, now: float, wall_ms: int) -> Answer | None:
-        """Spend the ticket's signatures and reserve the call; None when it may come in."""
+        """Spend the ticket's handshake and reserve the call; None when it may come in."""
         if ticket.call_id is None:
+            self._note_previous(ticket, address, now)
             return None
         call_id = ticket.call_id
-        # Every pair that verified is spent, or the other one would admit a second socket.
+        # Every pair that verified is spent, or the other one would admit a second socket. Its
+        # timestamp is, not its signature: the same moment signed with the other secret is the
+        # same handshake.
         fresh = [
-            self._replays.spend(call_id, stamp, signature, wall_ms)
-            for stamp, signature in sorted(ticket.proofs)
+            self._replays.spend(call_id, stamp, "", wall_ms) for stamp in sorted(ticket.stamps)
         ]
         if not all(fresh):
             return self.refuse(
@@ -236,7 +179,12 @@ class Gate:
             )
         if not self._exchange.reserve(call_id, _host(address)):
             return self.refuse("duplicate-call", address, now, call_id=call_id)
+        self._note_previous(ticket, address, now)
         return None
+
+    def _note_previous(self, ticket: Ticket, address: str, now: float) -> None:
+        if ticket.previous:
+            self.previous.note("standin" if ticket.call_id else "bridge", address, now)
 
     def report(
         self,
@@ -249,19 +197,23 @@ class Gate:
     ) -> Answer:
         """A call outcome with its whole body: verify, then tell the calls."""
         call_id = pending.call_id
-        verdict = verify_control(
-            self._standin_secret,
-            head.texts(),
-            head.method,
-            head.path,
-            body,
-            call_id,
-            wall_ms,
-            self._window_ms,
+        verdict, previous = self._standin.verify(
+            lambda secret: verify_control(
+                secret,
+                head.texts(),
+                head.method,
+                head.path,
+                body,
+                call_id,
+                wall_ms,
+                self._window_ms,
+            )
         )
         if not verdict.ok:
             v2 = head.header(SIGNATURE_V2_HEADER) is not None
             return self._refuse_signature(verdict, head, call_id, address, now, v2=v2)
+        if previous:
+            self.previous.note("standin", address, now)
         outcome = decode_outcome(body)
         if isinstance(outcome, Dropped):
             return self.refuse("bad-outcome", address, now, call_id=call_id, detail=outcome.cause)
@@ -290,7 +242,7 @@ class Gate:
             headers = (("Allow", allow),)
         elif status == 426:
             headers = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
-        return Answer(status, msgspec.json.encode({"error": _BODIES[status]}), headers)
+        return Answer(status, msgspec.json.encode({"error": BODIES[status]}), headers)
 
     def note_tls(self, address: str, now: float) -> None:
         """A TLS handshake failed; there is nobody to answer."""
@@ -303,8 +255,9 @@ class Gate:
         if head.method != "GET" or not head.upgrades:
             return self.refuse("plain-http", address, now)
         given = head.raw(BRIDGE_SECRET_HEADER)
+        fits, previous = self._bridge.match(given or b"")
         # The secret first: a right one passes whoever else failed from the same address.
-        if given is None or not secrets_match(given, self._bridge_secret):
+        if not fits:
             wait_s = self.attempts.fail(_host(address), now)
             if wait_s:
                 return self.refuse("too-many-attempts", address, now, retry_after_s=wait_s)
@@ -312,13 +265,13 @@ class Gate:
                 "secret-mismatch" if given else "secret-missing",
                 address,
                 now,
-                detail=diagnose_secret(given, self._bridge_secret),
+                detail=self._bridge.explain(lambda secret: diagnose_secret(given, secret)),
             )
         if self._is_draining():
             return self.refuse("draining", address, now)
         if self._open("csharp", None) >= self._config.serve.max_connections:
             return self.refuse("capacity", address, now, detail="serve.max_connections is reached")
-        return Ticket("csharp")
+        return Ticket("csharp", previous=previous)
 
     # --- StandIn ----------------------------------------------------------------------
 
@@ -347,7 +300,7 @@ class Gate:
         verified = self._verify_v1(head, call_id, wall_ms)
         if isinstance(verified, Verdict):
             return self._refuse_signature(verified, head, call_id, address, now)
-        return Ticket("standin", call_id, verified)
+        return verified
 
     def _standin_full(self, address: str) -> tuple[Refusal, str] | None:
         if self._is_draining():
@@ -360,26 +313,31 @@ class Gate:
         unavailable = self._exchange.unavailable("standin", _host(address))
         return None if unavailable is None else (unavailable, "")
 
-    def _verify_v1(
-        self, head: Head, call_id: str, wall_ms: int
-    ) -> frozenset[tuple[int, str]] | Verdict:
-        """Every header pair that verifies; if none does, the verdict on the newest sent."""
-        proofs: set[tuple[int, str]] = set()
+    def _verify_v1(self, head: Head, call_id: str, wall_ms: int) -> Ticket | Verdict:
+        """A ticket for every header pair that verifies; if none does, the verdict on the
+        newest sent."""
+        stamps: set[int] = set()
         failed: Verdict | None = None
+        old: list[bool] = []
         for names in GENERATIONS:
-            verdict = verify_v1(
-                self._standin_secret,
-                head.header(names.timestamp_header),
-                call_id,
-                head.header(names.signature_header),
-                wall_ms,
-                self._window_ms,
+            verdict, previous = self._standin.verify(
+                partial(
+                    verify_v1,
+                    timestamp_header=head.header(names.timestamp_header),
+                    subject=call_id,
+                    signature_header=head.header(names.signature_header),
+                    now_ms=wall_ms,
+                    window_ms=self._window_ms,
+                )
             )
             if verdict.ok:
-                proofs.add((verdict.timestamp_ms, verdict.signature))
+                stamps.add(verdict.timestamp_ms)
+                old.append(previous)
             elif failed is None or failed.reason == "missing":
                 failed = verdict
-        return frozenset(proofs) if proofs or failed is None else failed
+        if stamps or failed is None:
+            return Ticket("standin", call_id, frozenset(stamps), previous=all(old))
+        return failed
 
     def _refuse_signature(
         self,
@@ -395,7 +353,9 @@ class Gate:
         if v2 and verdict.reason == "mismatch":
             detail = "wrong secret, or the path or body was changed on the way"
         else:
-            detail = diagnose(self._standin_secret, verdict, stamp, call_id, self._window_ms)
+            detail = self._standin.explain(
+                lambda secret: diagnose(secret, verdict, stamp, call_id, self._window_ms)
+            )
         return self.refuse(
             _SIGNATURE_REFUSALS[verdict.reason], address, now, call_id=call_id, detail=detail
         )
@@ -442,8 +402,3 @@ def _json(status: int, body: dict[str, object]) -> Answer:
 def _host(address: str) -> str:
     """``host:port`` without the port and an IPv6 address's brackets."""
     return address.rpartition(":")[0].strip("[]")
-
-
-def _utf8(secret: Secret) -> bytes:
-    # surrogateescape: environment variables may hold bytes that are not UTF-8.
-    return secret.reveal().encode("utf-8", "surrogateescape")

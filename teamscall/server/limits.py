@@ -59,6 +59,14 @@ class FailedAttempts:
         self._window = window_s
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
 
+    def resize(self, limit: int, window_s: float) -> None:
+        """Count by these from now on; failures that were counted stay."""
+        if limit != self._limit:
+            for key, times in self._failures.items():
+                self._failures[key] = deque(times, maxlen=limit + 1)
+        self._limit = limit
+        self._window = window_s
+
     def fail(self, host: str, now: float) -> int:
         """Count one failure of ``host``.
 

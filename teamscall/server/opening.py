@@ -27,11 +27,11 @@ from teamscall.server.admission import (
     Gate,
     Head,
     OutcomeReport,
-    Refusal,
     Ticket,
 )
 from teamscall.server.link import SocketLink, server_protocol
 from teamscall.server.listener import Arrival, end_writing
+from teamscall.server.refusals import Refusal
 from teamscall.wire.control import MAX_OUTCOME_BYTES
 from teamscall.wire.events import Dialect
 

@@ -3,14 +3,15 @@
 The field's complaint number one is a secret mismatch that nobody can see, so every
 refusal is one structured line in operator words. An attacker must not be able to fill a
 disk with them: per reason and address a few lines are written, the rest is counted and
-summed up in one line per window. Refuses to know why anything is refused, and never
-sees a secret.
+summed up in one line per window. Owns the reasons and what each answers. Refuses to know
+why anything is refused, and never sees a secret.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
+from typing import Literal
 
 from teamscall.text import printable
 
@@ -18,6 +19,76 @@ WINDOW_S = 10.0  # one burst of lines, then one summary, per window
 LINES_PER_WINDOW = 5  # per reason and address: enough to read a pattern off
 LINES_PER_WINDOW_TOTAL = 200  # over all addresses: a /64 has many
 TRACKED = 1024  # (reason, address) pairs remembered within one window
+
+Refusal = Literal[
+    "wrong-path",
+    "bad-call-id",
+    "wrong-method",
+    "plain-http",
+    "draining",
+    "capacity",
+    "address-capacity",
+    "signature-missing",
+    "signature-malformed",
+    "signature-stale",
+    "signature-mismatch",
+    "replayed",
+    "secret-missing",
+    "secret-mismatch",
+    "too-many-attempts",
+    "duplicate-call",
+    "bad-upgrade",
+    "malformed",
+    "head-too-large",
+    "http-version",
+    "open-timeout",
+    "body-too-large",
+    "bad-outcome",
+]
+
+# A drained process is replaced, which takes its time; a slot is freed by any hang-up.
+RETRY_AFTER_S: dict[Refusal, int] = {"draining": 30, "capacity": 5, "address-capacity": 5}
+
+# What each refusal answers. The body is the status's alone.
+STATUS: dict[Refusal, int] = {
+    "wrong-path": 404,
+    "bad-call-id": 400,
+    "wrong-method": 405,
+    "plain-http": 426,
+    "draining": 503,
+    "capacity": 503,
+    "address-capacity": 503,
+    "signature-missing": 401,
+    "signature-malformed": 401,
+    "signature-stale": 401,
+    "signature-mismatch": 401,
+    "replayed": 401,
+    "secret-missing": 401,
+    "secret-mismatch": 401,
+    "too-many-attempts": 429,
+    "duplicate-call": 409,
+    "bad-upgrade": 400,
+    "malformed": 400,
+    "head-too-large": 431,
+    "http-version": 505,
+    "open-timeout": 408,
+    "body-too-large": 413,
+    "bad-outcome": 400,
+}
+BODIES = {
+    400: "bad request",
+    401: "unauthorized",
+    404: "not found",
+    405: "method not allowed",
+    408: "request timeout",
+    409: "call is live",
+    413: "body too large",
+    426: "websocket upgrade required",
+    429: "too many attempts",
+    431: "request head too large",
+    503: "unavailable",
+    505: "http version not supported",
+}
 
 
 class Refusals:
@@ -28,7 +99,7 @@ class Refusals:
 
     def __init__(self, log: logging.Logger) -> None:
         self.counts: Counter[str] = Counter()  # by reason, since start
-        self._log = log
+        self.log = log
         self._window_ends = 0.0
         self._lines = 0
         self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
@@ -68,7 +139,7 @@ class Refusals:
             fields["callId"] = printable(call_id, 128)
         if detail:
             fields["detail"] = detail
-        self._log.warning("Refused", extra=fields)
+        self.log.warning("Refused", extra=fields)
 
     def tick(self, now: float) -> None:
         """Write the sums of a window that has ended; at most a handful of lines."""
@@ -87,7 +158,7 @@ class Refusals:
             hidden["other"] += self._untracked
         for reason, count in hidden.items():
             where = hosts.get(reason, set())
-            self._log.warning(
+            self.log.warning(
                 "Refused more, not logged one by one",
                 extra={
                     "reason": reason,

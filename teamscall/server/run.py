@@ -196,7 +196,12 @@ def _open_journal(config: Config, clock: Clock) -> Journal | None:
         return None
     path = Path(config.journal.path) if config.journal.path else default_path()
     journal = Journal(
-        path, clock, warn=_warn_of_journal, retention_days=config.journal.retention_days
+        path,
+        clock,
+        warn=_warn_of_journal,
+        retention_days=config.journal.retention_days,
+        max_mb=config.journal.max_mb,
+        transcripts=config.journal.transcripts,
     )
     journal.open()
     return journal

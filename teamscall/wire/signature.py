@@ -249,6 +249,17 @@ class ReplayGuard:
     def __len__(self) -> int:
         return len(self._spent)
 
+    def resize(self, window_ms: int) -> None:
+        """Another window from now on. What was spent stays so for as long as it verifies, and
+        what is forgotten verifies no more, however long the new window is."""
+        change = window_ms - self._window_ms
+        if not change:
+            return
+        self._window_ms = window_ms
+        self._by_expiry = [(expiry + change, entry) for expiry, entry in self._by_expiry]
+        if self._forgotten_ms >= 0:
+            self._forgotten_ms += change
+
     def spend(self, call_id: str, timestamp_ms: int, signature: str, now_ms: int) -> bool:
         """Spend a verified handshake; True the first time, False ever after.
 

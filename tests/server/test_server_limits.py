@@ -140,3 +140,14 @@ def test_a_loop_that_beats_is_left_alone(log: list[logging.LogRecord]) -> None:
         watchdog.beat()
     watchdog.stop()
     assert (watchdog.stalls, log) == (0, [])
+
+
+def test_failed_attempts_are_counted_on_when_the_limit_changes() -> None:
+    attempts = FailedAttempts(1, 60)
+    assert attempts.fail("a", 0.0) == 0
+    assert attempts.fail("a", 1.0) == 59
+    attempts.resize(3, 60)
+    assert [attempts.fail("a", now) for now in (2.0, 3.0)] == [0, 57]
+    attempts.resize(1, 10)
+    assert attempts.fail("a", 14.0) == 0
+    assert attempts.fail("a", 15.0) == 9

@@ -277,6 +277,21 @@ class TestReplay:
                 admitted.add(timestamp)
         assert len(guard) <= 121
 
+    @given(
+        st.lists(
+            st.tuples(st.integers(-90, 90), st.integers(0, 40), st.sampled_from([10, 30, 60, 90])),
+            max_size=60,
+        )
+    )
+    def test_another_window_admits_nothing_twice(self, steps: list[tuple[int, int, int]]) -> None:
+        guard, admitted, now = ReplayGuard(60), set[int](), 1000
+        for skew, elapsed, window in steps:
+            now += elapsed
+            guard.resize(window)
+            if abs(skew) <= window and guard.spend(CALL, now + skew, "ab", now):
+                assert now + skew not in admitted
+                admitted.add(now + skew)
+
 
 class TestWords:
     @pytest.mark.parametrize(
