@@ -22,13 +22,16 @@ from teamscall.calls.records import (
     Interrupted,
     OutboundProgress,
     ParticipantsSeen,
+    RecordingSeen,
     TurnEnded,
 )
+from teamscall.journal.spoken import Spoken
 from teamscall.text import printable
 from teamscall.wire.events import Caller
 
 _MAX_ID = 256  # StandIn's call ids are the longest, 256
 _MAX_TEXT = 200
+_MAX_WORDS = 20_000  # of one turn: a quarter of an hour of speech
 _MAX_COUNT = 1_000_000  # the peer's number; SQLite's integers have an end
 
 _Row = dict[str, str | int | float | None]
@@ -42,9 +45,11 @@ Written = (
     | Interrupted
     | CarriedOn
     | ParticipantsSeen
+    | RecordingSeen
     | TurnEnded
     | OutboundProgress
     | Audited
+    | Spoken
 )
 
 
@@ -69,6 +74,8 @@ def insert(connection: sqlite3.Connection, record: Written) -> None:
             _progress(connection, record)
         case Audited():
             _put(connection, "audit", _audited(record))
+        case Spoken():
+            _put(connection, "transcripts", _spoken(record))
         case _:
             _put(connection, "events", _event(record))
 
@@ -117,6 +124,18 @@ def _audited(record: Audited) -> _Row:
     }
 
 
+def _spoken(record: Spoken) -> _Row:
+    return {
+        "call_id": _id(record.call_id),
+        "wall_ms": record.wall_ms,
+        "speaker": record.speaker,
+        "turn": record.turn,
+        "status": record.status,
+        "text": printable(record.text, _MAX_WORDS),
+        "heard": printable(record.heard, _MAX_WORDS),
+    }
+
+
 def _opened(record: CallOpened) -> _Row:
     return {
         "call_id": _id(record.call_id),
@@ -160,13 +179,20 @@ def _turn(record: TurnEnded) -> _Row:
 
 
 def _event(
-    record: GateChanged | EngineTrouble | Interrupted | CarriedOn | ParticipantsSeen,
+    record: GateChanged
+    | RecordingSeen
+    | EngineTrouble
+    | Interrupted
+    | CarriedOn
+    | ParticipantsSeen,
 ) -> _Row:
     row: _Row = {"call_id": _id(record.call_id), "wall_ms": record.wall_ms}
     match record:
         case GateChanged():
             state = "open" if record.open else "closed"
             row |= {"kind": "gate", "state": state, "detail": record.status or ""}
+        case RecordingSeen():
+            row |= {"kind": "recording", "state": record.status}
         case EngineTrouble():
             row |= {
                 "kind": "trouble",

@@ -88,7 +88,8 @@ _VERSION_1 = (
     """,
     "CREATE INDEX turns_by_call_id ON turns (call_id)",
     "CREATE INDEX turns_by_time ON turns (wall_ms)",
-    # kind: gate, trouble, barge-in, carried-on, participants; other columns as the kind needs.
+    # kind: gate, recording, trouble, barge-in, carried-on, participants; the other columns
+    # as the kind needs.
     """
     CREATE TABLE events (
         id INTEGER PRIMARY KEY,
@@ -193,6 +194,8 @@ _VERSION_3 = (
     """,
     "CREATE INDEX transcripts_by_call_id ON transcripts (call_id)",
     "CREATE INDEX transcripts_by_time ON transcripts (wall_ms)",
+    # Who was refused has no call: the history looks for them by time.
+    "CREATE INDEX decisions_denied ON decisions (wall_ms) WHERE authorized = 0",
     "CREATE TABLE switches (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "ALTER TABLE calls ADD COLUMN answered_ms INTEGER",  # of one that we placed
 )
@@ -200,7 +203,7 @@ _VERSION_3 = (
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION = len(MIGRATIONS)
 
-# What is deleted when it is older than the retention time, and the column that says so.
+# What is about calls, and when: what is removed with them, or when it is too old.
 TIMED = (
     ("calls", "opened_ms"),
     ("decisions", "wall_ms"),

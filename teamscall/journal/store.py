@@ -24,6 +24,8 @@ from teamscall.clock import Clock
 from teamscall.errors import InputError
 from teamscall.journal import schema
 from teamscall.journal.rows import Written, insert
+from teamscall.journal.spoken import Keep, Words
+from teamscall.journal.upkeep import Upkeep
 from teamscall.text import printable
 
 FILE_NAME = "journal.sqlite3"
@@ -34,18 +36,23 @@ QUEUE_RECORDS = 4096
 BATCH_RECORDS = 256
 # A disk that failed is not asked again for this long.
 RETRY_S = 5.0
-# Old records are looked for this often.
-PRUNE_S = 3600.0
+# A writer with nothing to write looks this often whether something is to be removed.
+IDLE_S = 30.0
 
+# INCREMENTAL: room can be given back without writing the file anew; it has to come first.
 # WAL: readers never stop the writer. NORMAL: a power cut may cost the last records, a
-# crash of ours none, and the file stays sound in both.
+# crash of ours none, and the file stays sound in both. Busy: `calls forget` may write the
+# whole file anew meanwhile; nobody but this thread waits.
 PRAGMAS: tuple[str, ...] = (
+    "PRAGMA auto_vacuum = INCREMENTAL",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
-    "PRAGMA busy_timeout = 2000",
+    "PRAGMA secure_delete = ON",
+    "PRAGMA journal_size_limit = 8000000",
+    "PRAGMA busy_timeout = 30000",
 )
 
-_DAY_MS = 86_400_000
+_MB = 1_000_000
 
 T = TypeVar("T")
 Warn = Callable[[str], None]
@@ -79,6 +86,8 @@ class Journal:
         warn: told in one line when records begin to be lost, and when that is over;
             called from the writer's thread too.
         retention_days: older records are removed; 0 keeps all.
+        max_mb: the oldest calls are removed when the file is larger; 0 is no limit.
+        transcripts: what of the words is kept, see ``spoken``.
         queue_records: how many records may wait for the disk.
     """
 
@@ -89,18 +98,20 @@ class Journal:
         *,
         warn: Warn | None = None,
         retention_days: int = 0,
+        max_mb: int = 0,
+        transcripts: Keep = "off",
         queue_records: int = QUEUE_RECORDS,
     ) -> None:
         self._path = path
         self._clock = clock
         self._warn = warn or (lambda _: None)
-        self._retention_days = retention_days
+        self._words = Words(transcripts)
+        self._upkeep = Upkeep(clock, retention_days=retention_days, max_bytes=max_mb * _MB)
         # None ends the writer. One more place, so that it always fits.
         self._queue: queue.Queue[Written | _Job | None] = queue.Queue(queue_records + 1)
         self._queue_records = queue_records
         self._connection: sqlite3.Connection | None = None
         self._retry_at = 0.0
-        self._prune_at = 0.0
         self._recovered_open_calls = False
         self._failing = False  # of the disk: the writer's
         self._overflowing = False  # of the queue: the recorder's
@@ -139,10 +150,22 @@ class Journal:
         self._ready()
         self._writer.start()
 
+    def reconfigure(self, *, retention_days: int, max_mb: int, transcripts: Keep) -> None:
+        """Other limits from now on. Words are kept of what begins after this."""
+        self._words.keep = transcripts
+        self._upkeep.retention_days = retention_days
+        self._upkeep.max_bytes = max_mb * _MB
+        self._upkeep.look_now()
+
     def record(self, record: CallRecord) -> None:
-        """Keep a record. Never blocks, never raises; records of speech are passed over."""
-        if not isinstance(record, Written):
-            return
+        """Keep a record. Never blocks, never raises. Of speech only what may be kept."""
+        wordless, spoken = self._words.sift(record)
+        if isinstance(wordless, Written):
+            self._put(wordless)
+        if spoken is not None:
+            self._put(spoken)
+
+    def _put(self, record: Written) -> None:
         try:
             if self._closed or self._queue.qsize() >= self._queue_records:
                 raise queue.Full
@@ -181,10 +204,14 @@ class Journal:
     # --- the writer's thread ------------------------------------------------------
 
     def _write_all(self) -> None:
-        ended = False
+        ended = more = False
         while not ended:
             batch: list[Written | _Job] = []
-            taken = self._queue.get()
+            try:
+                taken = self._queue.get(timeout=0 if more else IDLE_S)
+            except queue.Empty:
+                more = self._tidy()
+                continue
             while taken is not None and len(batch) < BATCH_RECORDS:
                 batch.append(taken)
                 if len(batch) == BATCH_RECORDS or self._queue.empty():
@@ -193,7 +220,18 @@ class Journal:
             ended = taken is None
             if batch:
                 self._write(batch)
+                more = self._tidy()
         self._let_go()
+
+    def _tidy(self) -> bool:
+        """Remove a little of what is too old or too much; whether there is more of it."""
+        if self._connection is None:
+            return False
+        try:
+            return self._upkeep.step(self._connection)
+        except sqlite3.Error as error:
+            self._fail(error)
+            return False
 
     def _write(self, batch: list[Written | _Job]) -> None:
         answers: list[tuple[_Job, Any]] = []
@@ -240,17 +278,15 @@ class Journal:
         return self._connection
 
     def _ready(self) -> None:
-        """Open the file unless it is open, and remove what is too old."""
+        """Open the file unless it is open."""
         try:
             if self._connection is None:
                 self._connection = _connect(self._path)
                 schema.migrate(self._connection, self._path)
+                self._make_shrinkable(self._connection)
             if not self._recovered_open_calls:
                 _close_interrupted(self._connection)
                 self._recovered_open_calls = True
-            if self._retention_days and self._clock.now() >= self._prune_at:
-                self._prune_at = self._clock.now() + PRUNE_S
-                _prune(self._connection, self._clock.wall_ms() - self._retention_days * _DAY_MS)
         except (OSError, sqlite3.OperationalError) as error:
             self._fail(error)
         except sqlite3.DatabaseError as error:
@@ -262,6 +298,16 @@ class Journal:
         except InputError:
             self._let_go()
             raise
+
+    def _make_shrinkable(self, connection: sqlite3.Connection) -> None:
+        """A file of an older version gives no room back before it is written anew, once."""
+        if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != 0:
+            return
+        try:
+            connection.execute("VACUUM")
+        except sqlite3.OperationalError as error:  # no room for a copy, or it is being read
+            why = printable(str(error))
+            self._warn(f"The journal {self._path} cannot be made smaller yet: {why}")
 
     def _fail(self, error: Exception) -> None:
         self._let_go()
@@ -305,6 +351,7 @@ def _close_interrupted(connection: sqlite3.Connection) -> None:
         """
         UPDATE calls SET reason = 'interrupted', ended_by = 'bridge', closed_ms = max(
             opened_ms,
+            coalesce(answered_ms, 0),
             coalesce((SELECT max(wall_ms) FROM turns
                 WHERE turns.call_id = calls.call_id), 0),
             coalesce((SELECT max(wall_ms) FROM events
@@ -316,10 +363,3 @@ def _close_interrupted(connection: sqlite3.Connection) -> None:
         "UPDATE calls SET duration_ms = closed_ms - opened_ms"
         " WHERE reason = 'interrupted' AND duration_ms = 0"
     )
-
-
-def _prune(connection: sqlite3.Connection, before_ms: int) -> None:
-    for table, column in schema.TIMED:
-        # A call that is still open is kept however old it is.
-        still_open = " AND closed_ms IS NOT NULL" if table == "calls" else ""
-        connection.execute(f"DELETE FROM {table} WHERE {column} < ?{still_open}", (before_ms,))

@@ -14,11 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from teamscall.calls.records import (
+    AudioLevels,
+    Audited,
+    CallAnswered,
     CallClosed,
     CallCounters,
     CallOpened,
@@ -29,8 +33,10 @@ from teamscall.calls.records import (
     GateChanged,
     Heard,
     Interrupted,
+    OutboundProgress,
     ParticipantsSeen,
     Pressed,
+    RecordingSeen,
     Said,
     TurnBegan,
     TurnEnded,
@@ -39,7 +45,7 @@ from teamscall.calls.records import (
 )
 from teamscall.clock import ManualClock
 from teamscall.errors import InputError
-from teamscall.journal import readers, schema, store
+from teamscall.journal import readers, rows, schema, store
 from teamscall.journal.store import Journal
 from teamscall.wire.events import Caller
 
@@ -85,7 +91,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextlib.contextmanager
 def journal_at(
-    path: Path, clock: ManualClock | None = None, **settings: int
+    path: Path, clock: ManualClock | None = None, **settings: Any
 ) -> Iterator[tuple[Journal, list[str]]]:
     warnings: list[str] = []
     journal = Journal(path, clock or ManualClock(), warn=warnings.append, **settings)
@@ -158,6 +164,11 @@ def test_nothing_that_was_said_reaches_the_disk(path: Path) -> None:
         Pressed("call-1", T0, SPOKEN),
         ParticipantsSeen("call-1", T0, 2),
         EngineTrouble("call-1", T0, "hear", "slow", False),
+        RecordingSeen("call-1", T0, "active", 0),
+        CallAnswered("call-1", T0),
+        AudioLevels("call-1", T0, -20.0, -21.0),
+        OutboundProgress("call-1", T0, "out-1", "answered", "user:u-anna", "conversation"),
+        Audited("call-1", T0, "speak", "socket", "ok"),
         closed(),
     )
     # All of the records there are, so that a new one has to be thought about here.
@@ -165,11 +176,11 @@ def test_nothing_that_was_said_reaches_the_disk(path: Path) -> None:
     with journal_at(path) as (journal, _):
         for record in said:
             journal.record(record)
-        wait_for(lambda: journal.written == 9)
+        wait_for(lambda: journal.written == 13)
         files = sorted(path.parent.iterdir())
         assert files[0] == path
         assert not any(SPOKEN.encode() in file.read_bytes() for file in files)
-    assert journal.written == 9
+    assert journal.written == 13
     assert SPOKEN.encode() not in path.read_bytes()
 
 
@@ -266,10 +277,10 @@ def test_a_journal_that_is_not_there_or_none_is_one_clear_error(path: Path) -> N
 def test_a_newer_journal_is_refused_untouched(path: Path) -> None:
     keep(path, opened())
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert schema.version_of(connection) == schema.VERSION == 2
+        assert schema.version_of(connection) == schema.VERSION == 3
         connection.execute("PRAGMA user_version = 99")
     for use in (Journal(path, ManualClock()).open, lambda: readers.calls(path)):
-        with pytest.raises(InputError, match="has version 99; this teamscall knows up to 2"):
+        with pytest.raises(InputError, match="has version 99; this teamscall knows up to 3"):
             use()
 
 
@@ -426,14 +437,14 @@ def test_a_hanging_disk_fills_a_bounded_queue_and_holds_up_no_exit(
 ) -> None:
     keep(path)
     hung, go_on = threading.Event(), threading.Event()
-    insert = store._insert
+    insert = rows.insert
 
-    def hang(connection: sqlite3.Connection, record: store._Written) -> None:
+    def hang(connection: sqlite3.Connection, record: rows.Written) -> None:
         hung.set()
         assert go_on.wait(10)
         insert(connection, record)
 
-    monkeypatch.setattr(store, "_insert", hang)
+    monkeypatch.setattr(store, "insert", hang)
     with journal_at(path, queue_records=10) as (journal, warnings):
         journal.record(opened())
         assert hung.wait(10)
