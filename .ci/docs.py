@@ -54,6 +54,19 @@ same by POST, and the body of a 2xx answer is the result. A result is cut at 8 k
 
 What goes wrong is told to the model, which makes the best of it. These keys come from the file
 only."""
+WEBHOOKS = f"""Each {HEADERS["webhooks"]} tells somebody outside of calls: call.started,
+call.answered (of a call that was placed), call.turn, call.ended (with its summary) and
+outbound.ended (what became of placing one).
+
+A url gets JSON by POST, {{"id": ..., "type": ..., "timestamp": ..., "data": {{...}}}}, with the
+headers webhook-id, webhook-timestamp and webhook-signature of Standard Webhooks, if there is a
+secret; a command gets the same JSON on stdin, as one line, and takes it by exiting with 0.
+
+A delivery that fails is tried again, later and later: after a network error or the statuses
+408, 425, 429 and 5xx, and Retry-After is kept to up to a minute. Any other status is final, and
+after 410 nothing more is sent until the configuration is read again. Events keep their order;
+one thousand of them may wait, then the oldest are given up. These keys come from the file
+only."""
 PRICES = f"""Each {HEADERS["prices"]} says what a model costs, so that calls can tell what they
 cost. A model's name has quotes around it. These keys come from the file only."""
 
@@ -190,6 +203,9 @@ def toml_page() -> str:
         lines += key_rows(option)
     lines += [".SH TOOLS", *paragraphs(TOOLS)]
     for option in entry_options("tools").values():
+        lines += key_rows(option)
+    lines += [".SH WEBHOOKS", *paragraphs(WEBHOOKS)]
+    for option in entry_options("webhooks").values():
         lines += key_rows(option)
     lines += [".SH PRICES", *paragraphs(PRICES)]
     for option in entry_options("prices").values():

@@ -55,11 +55,9 @@ def show(
         value: object = loaded.config
         for part in option.path.split("."):
             value = getattr(value, part)
-        if isinstance(value, Secret):
-            value = "********" if value else ""
-        values[option.path] = list(value) if isinstance(value, tuple) else value
-    for path, value in listed(loaded.config.tools, loaded.config.prices):
-        values[path] = list(value) if isinstance(value, tuple) else value
+        values[option.path] = _plain(value)
+    for path, value in listed(loaded.config.tools, loaded.config.prices, loaded.config.webhooks):
+        values[path] = _plain(value)
     origins = {path: _origin(loaded.origins, path) for path in values}
     stands_for = resolved_models(loaded.config, datetime.date.today())
     if json_:
@@ -74,6 +72,11 @@ def show(
         tree = _tree({option.path: values[option.path] for option in iter_options()})
         tables = {"tools": loaded.config.tools, "prices": loaded.config.prices}
         tree |= {name: msgspec.to_builtins(table) for name, table in tables.items() if table}
+        if hooks := [msgspec.structs.asdict(hook) for hook in loaded.config.webhooks]:
+            tree["webhooks"] = [
+                {key: value for key, value in hook.items() if not isinstance(value, Secret)}
+                for hook in hooks
+            ]
         typer.echo(tomli_w.dumps(tree), nl=False)
     else:
         width = max(map(len, values))
@@ -81,6 +84,15 @@ def show(
             shown = json.dumps(value, ensure_ascii=False)
             today = f", today {stands_for[path]}" if path in stands_for else ""
             typer.echo(f"{path:<{width}}  {shown}  ({origins[path]}{today})")
+
+
+def _plain(value: object) -> object:
+    """A key's value as JSON has it; a secret is masked."""
+    from teamscall.config import Secret
+
+    if isinstance(value, Secret):
+        return "********" if value else ""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _origin(origins: Mapping[str, str], path: str) -> str:
