@@ -93,9 +93,16 @@ async def ask_command(
 
 
 async def ask_url(
-    url: str, question: bytes, *, statuses: Container[int] = range(200, 300)
+    url: str,
+    question: bytes,
+    *,
+    statuses: Container[int] = range(200, 300),
+    headers: Mapping[str, str] | None = None,
 ) -> bytes:
     """POST ``question``, which is JSON. Redirects are not followed: they lead anywhere.
+
+    Args:
+        headers: sent beside our own.
 
     Returns:
         the body of an answer with one of ``statuses``.
@@ -110,14 +117,21 @@ async def ask_url(
         async with (
             # The asker's deadline is the one that counts.
             httpx2.AsyncClient(verify=_tls_context(), timeout=None, follow_redirects=False) as http,
-            http.stream("POST", url, content=question, headers=_HEADERS) as response,
+            http.stream(
+                "POST", url, content=question, headers=_HEADERS | dict(headers or {})
+            ) as response,
         ):
-            if response.status_code not in statuses:
-                raise AskError(f"the URL answered with status {response.status_code}")
+            status = response.status_code
+            if status not in statuses:
+                raise AskError(
+                    f"the URL answered with status {status}",
+                    status=status,
+                    retry_after=response.headers.get("retry-after", ""),
+                )
             async for chunk in response.aiter_raw():
                 answer += chunk
                 if len(answer) > MAX_ANSWER_BYTES:
-                    raise _too_long()
+                    raise _too_long(status)
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
         raise AskError(f"the URL cannot be asked: {type(error).__name__}") from error
     return bytes(answer)
@@ -141,8 +155,8 @@ def _tls_context() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-def _too_long() -> AskError:
-    return AskError(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
+def _too_long(status: int = 0) -> AskError:
+    return AskError(f"its answer is longer than {MAX_ANSWER_BYTES} bytes", status=status)
 
 
 class _Child(asyncio.SubprocessProtocol):

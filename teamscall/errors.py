@@ -123,13 +123,19 @@ class AskError(TeamscallError):
 
     Attributes:
         said: what the command wrote to stderr, printable. It may quote a caller.
+        status: the HTTP status of a URL that answered; 0 where there is none.
+        retry_after: that answer's Retry-After header, as it came; may be empty.
     """
 
     fault = "operator"
 
-    def __init__(self, message: str, *, said: str = "") -> None:
+    def __init__(
+        self, message: str, *, said: str = "", status: int = 0, retry_after: str = ""
+    ) -> None:
         super().__init__(message)
         self.said = said
+        self.status = status
+        self.retry_after = retry_after
 
 
 class PlacingError(TeamscallError):
