@@ -120,7 +120,12 @@ class Subscription:
         """Events of before, at most ``last`` of them. ``gap``: why some may be missing."""
         self._gap = gap
         wanted = [told for told in remembered if self._wants(told)]
-        self._replay.extend(wanted if last is None else wanted[len(wanted) - last :])
+        self._replay.extend(wanted if last is None else wanted[-last:])
+
+    @property
+    def replayed(self) -> int:
+        """How many events of before are still to be sent."""
+        return len(self._replay)
 
     def _wants(self, told: _Told) -> bool:
         if told.name not in self._names if self._names else told.name == LEVELS:
@@ -227,7 +232,10 @@ class Stream:
         self._subscriptions[subscription.name] = subscription
         self._measure_levels()
         answer = Subscribed(
-            subscription=subscription.name, cursor=f"{self.boot}:{self.seq}", gap=bool(gap)
+            subscription=subscription.name,
+            cursor=f"{self.boot}:{self.seq}",
+            gap=bool(gap),
+            replayed=subscription.replayed,
         )
         return subscription, answer
 
