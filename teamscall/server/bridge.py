@@ -12,6 +12,7 @@ import logging
 import socket
 import ssl
 from collections import Counter, deque
+from collections.abc import Mapping
 
 import msgspec
 from websockets.server import ServerProtocol
@@ -53,13 +54,17 @@ class Listening(msgspec.Struct, frozen=True):
     tls: bool
 
 
+Files = tuple[str, str]  # of a certificate chain and its key, PEM; both blank: no TLS
+Certificates = Mapping[Files, ssl.SSLContext | None]
+
+
 class _Plan(msgspec.Struct, frozen=True):
     """A listener to open."""
 
     dialects: tuple[Dialect, ...]
     bind: str
     port: int
-    tls: ssl.SSLContext | None
+    tls: Files
 
 
 class Bridge:
@@ -81,10 +86,10 @@ class Bridge:
         self.log = log
         self.refused = Refusals(log)
         self.gate = Gate(config, exchange, self.refused, self.count)
-        self.open_timeout_s = config.serve.open_timeout_ms / 1000
         self.watchdog = Watchdog(log, beat_s=TICK_S)
-        self._config = config
-        self._close_timeout_s = config.serve.close_timeout_ms / 1000
+        self._plans: list[_Plan] = []
+        self._certificates: Certificates = {}
+        self._configure(config)
         self._opening: dict[Opening, None] = {}  # in the order of arrival
         self._links: set[SocketLink] = set()
         self._waiting: deque[Opening] = deque()  # each at most once
@@ -109,6 +114,26 @@ class Bridge:
             link.dialect == dialect and (host is None or link.host == host) for link in self._links
         )
 
+    def read_certificates(self) -> Certificates:
+        """The certificates of the open listeners, from their files as they are now. Blocks.
+
+        Raises:
+            ListenError: a file is missing or bad.
+        """
+        return {plan.tls: tls_context(*plan.tls) for plan in self._plans}
+
+    def reconfigure(self, config: Config, certificates: Certificates) -> None:
+        """What requests and sockets get from now on. Listeners stay as they were opened, but
+        for their certificates, and open sockets as they are."""
+        self._configure(config)
+        self._certificates = certificates
+        self.gate.reconfigure(config)
+
+    def _configure(self, config: Config) -> None:
+        self._config = config
+        self.open_timeout_s = config.serve.open_timeout_ms / 1000
+        self._close_timeout_s = config.serve.close_timeout_ms / 1000
+
     async def start(self) -> tuple[Listening, ...]:
         """Open every enabled listener.
 
@@ -119,7 +144,9 @@ class Bridge:
         listening: list[Listening] = []
         accepting: list[tuple[socket.socket, _Plan]] = []
         try:
-            for plan in self._plans():
+            self._plans = self._planned()
+            self._certificates = self.read_certificates()
+            for plan in self._plans:
                 sockets = await open_sockets(plan.bind, plan.port)
                 self._sockets += sockets
                 accepting += [(sock, plan) for sock in sockets]
@@ -212,7 +239,7 @@ class Bridge:
 
     # --- inside -----------------------------------------------------------------------
 
-    def _plans(self) -> list[_Plan]:
+    def _planned(self) -> list[_Plan]:
         serve, standin = self._config.serve, self._config.standin
         if serve.enabled and not self._config.bridge.secret:
             raise ListenError(
@@ -234,26 +261,26 @@ class Bridge:
                 hint="Leave out standin.tls_cert and standin.tls_key, or use another port.",
             )
         if shared:
-            return [_Plan(("csharp", "standin"), serve.bind, serve.port, tls_context(*own))]
+            return [_Plan(("csharp", "standin"), serve.bind, serve.port, own)]
         plans: list[_Plan] = []
         if serve.enabled:
-            plans.append(_Plan(("csharp",), serve.bind, serve.port, tls_context(*own)))
+            plans.append(_Plan(("csharp",), serve.bind, serve.port, own))
         if standin.enabled:
-            plans.append(_Plan(("standin",), standin.bind, standin.port, tls_context(*theirs)))
+            plans.append(_Plan(("standin",), standin.bind, standin.port, theirs))
         return plans
 
     def _describe(self, plan: _Plan, port: int) -> Listening:
         paths = [self._config.serve.path] if "csharp" in plan.dialects else []
         if "standin" in plan.dialects:
             paths += self._config.standin.paths
-        scheme = "ws" if plan.tls is None else "wss"
+        scheme = "wss" if any(plan.tls) else "ws"
         host = f"[{plan.bind}]" if ":" in plan.bind else plan.bind
         return Listening(
             urls=tuple(f"{scheme}://{host}:{port}{path}" for path in paths),
             dialects=plan.dialects,
             host=plan.bind,
             port=port,
-            tls=plan.tls is not None,
+            tls=any(plan.tls),
         )
 
     async def _serve(self, accepting: list[tuple[socket.socket, _Plan]]) -> None:
@@ -273,7 +300,13 @@ class Bridge:
             return opening
 
         await accept_forever(
-            sock, self._room, arrive, tasks, plan.tls, self.open_timeout_s, self.log
+            sock,
+            self._room,
+            arrive,
+            tasks,
+            lambda: self._certificates[plan.tls],
+            lambda: self.open_timeout_s,
+            self.log,
         )
 
     def _next_turns(self) -> None:

@@ -160,13 +160,14 @@ async def accept_forever(
     room: Callable[[], Awaitable[None]],
     arrive: Callable[[str], Arrival],
     tasks: asyncio.TaskGroup,
-    tls: ssl.SSLContext | None,
-    handshake_s: float,
+    tls: Callable[[], ssl.SSLContext | None],
+    handshake_s: Callable[[], float],
     log: logging.Logger,
 ) -> None:
     """Accept until cancelled.
 
     Each socket waits for ``room()`` and is then given to ``arrive(host:port)``'s protocol.
+    ``tls`` and ``handshake_s`` are asked for each one: certificates are renewed.
 
     asyncio's own accept loop logs up to a hundred times per second and listener while
     descriptors are exhausted (Python 3.11), and re-arms a socket that was closed in the
@@ -205,8 +206,9 @@ async def accept_forever(
             conn.close()
             continue
         arrival = arrive(address)
-        attach = _attach(conn, arrival, tls, handshake_s)
-        if tls is None:
+        context = tls()
+        attach = _attach(conn, arrival, context, handshake_s())
+        if context is None:
             await attach  # two turns of the loop: an accept storm takes turns with the calls
         else:
             arrival.handshake = tasks.create_task(attach, name="tls-handshake")
