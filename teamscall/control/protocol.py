@@ -252,7 +252,7 @@ class Subscribe(_Params, frozen=True):
     last ``replay`` ones that the bridge still remembers.
 
     ``events``: names, empty for all but ``audio-levels``; ``callIds``: in full, empty for
-    all. ``untilEnd`` ends the subscription with the last of the calls named.
+    all; that of an attempt (``out-...``) goes on with the call that comes of it.
     """
 
     events: tuple[str, ...] = ()
@@ -264,11 +264,13 @@ class Subscribe(_Params, frozen=True):
 
 class Subscribed(_Camel, frozen=True):
     """``cursor`` is where the stream stands. ``gap``: the one that was asked for is
-    forgotten, or of another run of the bridge; events may be missing."""
+    forgotten, or of another run of the bridge; events may be missing. ``replayed`` events of
+    before come first."""
 
     subscription: str
     cursor: str
     gap: bool = False
+    replayed: int = 0
 
 
 class Unsubscribe(_Params, frozen=True):
@@ -321,8 +323,9 @@ class Event(_Camel, frozen=True):
     """The parameters of ``teamscall.event``.
 
     ``event`` has ``event`` (a name such as ``turn-ended``), ``callId``, ``wallMs`` and the
-    fields of its kind. ``cursor`` resumes after it. A ``gap`` event says that ``missed``
-    events did not fit the connection's queue.
+    fields of its kind. ``cursor`` resumes after it. A ``gap`` event says that events are
+    missing, and ``why``: ``slow``, ``missed`` of them did not fit the connection's queue;
+    ``forgotten`` or ``restarted``, the bridge has not all of them since the cursor.
     """
 
     subscription: str
