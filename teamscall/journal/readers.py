@@ -5,6 +5,7 @@ Rows come newest first. Every text in them is printable already.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,7 +96,7 @@ class TurnRow(msgspec.Struct, frozen=True):
 
 
 class EventRow(msgspec.Struct, frozen=True):
-    """A gate change, engine trouble, a barge-in, or a count of participants."""
+    """A gate or recording change, engine trouble, a barge-in, or a count of participants."""
 
     call_id: str
     wall_ms: int
@@ -162,7 +163,7 @@ def _rows(path: Path, table: str, row: type[_T], call_id: str, limit: int) -> li
     names = row.__struct_fields__
     where, given = ("WHERE call_id = ?", (call_id,)) if call_id else ("", ())
     query = f"SELECT {', '.join(names)} FROM {table} {where} ORDER BY id DESC LIMIT ?"
-    with _reading(path) as connection:
+    with reading(path) as connection:
         found = connection.execute(query, (*given, limit)).fetchall()
     # strict=False: SQLite has no booleans.
     return [
@@ -172,13 +173,19 @@ def _rows(path: Path, table: str, row: type[_T], call_id: str, limit: int) -> li
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection to a journal of this version.
+
+    Raises:
+        InputError: there is none at ``path``, or none that can be read.
+    """
     if not path.is_file():
-        raise InputError(f"There is no journal at {path}.", hint="It is made when the bridge runs.")
-    try:
-        connection = sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=_BUSY_S
+        raise InputError(
+            f"There is no journal at {printable(str(path), 300)}.",
+            hint="It is made when the bridge runs; --journal names another file.",
         )
+    try:
+        connection = sqlite3.connect(_uri(path), uri=True, timeout=_BUSY_S)
         try:
             schema.refuse_newer(connection, path)
             schema.refuse_older(connection, path)
@@ -187,3 +194,10 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
             connection.close()
     except sqlite3.Error as error:
         raise InputError(f"The journal {path} cannot be read: {printable(str(error))}.") from error
+
+
+def _uri(path: Path) -> str:
+    # Reading a WAL file wants a -shm file beside it. Where none can be made, nobody writes.
+    log = path.with_name(path.name + "-wal")
+    still = not log.exists() and not os.access(path.absolute().parent, os.W_OK)
+    return f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if still else ''}"

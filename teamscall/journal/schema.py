@@ -21,6 +21,11 @@ _CALLER = """
     teams_call_id TEXT NOT NULL DEFAULT ''
 """
 
+# Whom a row of ``calls`` or ``decisions`` is about.
+CALLER_COLUMNS = (
+    "user_id, tenant_id, display_name, user_principal_name, phone_number, teams_call_id"
+)
+
 _VERSION_1 = (
     # A call id may come again after its call has ended, so it is no key.
     f"""

@@ -259,7 +259,7 @@ def test_readers_read_while_it_is_written(path: Path) -> None:
 
 def test_readers_cannot_write(path: Path) -> None:
     keep(path, opened())
-    with readers._reading(path) as connection, pytest.raises(sqlite3.OperationalError):
+    with readers.reading(path) as connection, pytest.raises(sqlite3.OperationalError):
         connection.execute("DELETE FROM calls")
 
 
