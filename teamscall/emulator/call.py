@@ -84,10 +84,12 @@ async def run_call(
 class Side(Protocol):
     """The state machine of a call."""
 
-    link_up: bool
     drop_link: DropLink | None
-    close_code: int | None
 
+    @property
+    def link_up(self) -> bool: ...
+    @property
+    def close_code(self) -> int | None: ...
     @property
     def over(self) -> bool: ...
     def begin(self, now: float) -> list[FromGateway]: ...
@@ -121,10 +123,14 @@ class Shell:
             await self._send(side.begin(clock.now()))
             while not side.over:
                 await self._send(side.tick(clock.now(), clock.wall_ms()))
-                tasks += self._carry_out(group)
+                tasks += await self._carry_out(group)
                 await asyncio.sleep(max(0.0, side.next_tick(clock.now()) - clock.now()))
             for task in tasks:
                 task.cancel()
+
+    async def say(self, events: Sequence[FromGateway]) -> None:
+        """Send what the side says out of turn."""
+        await self._send(events)
 
     async def close(self) -> None:
         """Close the link in bounded time (``dial.CLOSE_TIMEOUT_S``)."""
@@ -134,7 +140,7 @@ class Shell:
                 self._link.close_code, self._link.close_reason, self._clock.now()
             )
 
-    def _carry_out(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+    async def _carry_out(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """What the side wants done to its link."""
         if (order := self._side.drop_link) is None:
             return []

@@ -129,9 +129,9 @@ async def open_socket(dial: Dial, target: Target, wall_ms: int) -> ClientConnect
             additional_headers=headers(dial, target.call_id, wall_ms),
             user_agent_header=f"teamscall/{__version__}",
             compression=None,
-            ssl=_tls(dial) if target.url.startswith("wss:") else None,
+            ssl=tls_context(dial) if target.url.startswith("wss:") else None,
             # A proxy from the environment must not come between us and this machine.
-            proxy=None if _is_loopback(host) else True,
+            proxy=None if is_loopback(host) else True,
             open_timeout=dial.open_timeout_s,
             close_timeout=CLOSE_TIMEOUT_S,
             max_size=MAX_MESSAGE_BYTES,
@@ -206,7 +206,8 @@ def _split(url: str) -> SplitResult:
     return parts._replace(scheme=_SCHEMES[parts.scheme])
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether this name or address stays on this machine."""
     if host == "localhost":
         return True
     try:
@@ -215,7 +216,12 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _tls(dial: Dial) -> ssl.SSLContext:
+def tls_context(dial: Dial) -> ssl.SSLContext:
+    """Whom to trust, as ``dial`` says.
+
+    Raises:
+        InputError: its file of certificates cannot be read.
+    """
     try:
         context = ssl.create_default_context(cafile=dial.ca_file or None)
     except OSError as error:  # ssl.SSLError is one

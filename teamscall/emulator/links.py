@@ -117,11 +117,18 @@ class Trunk:
     """A C# gateway's socket: it carries any number of calls, and asks for new ones.
 
     ``on_place`` is given each ``initiate_call``; what belongs to no call that is up is
-    counted in ``strays``.
+    counted in ``strays``. Unless it is ``lasting``, it goes with its last call.
     """
 
-    def __init__(self, socket: ClientConnection, on_place: Callable[[PlaceCall, Trunk], None]):
+    def __init__(
+        self,
+        socket: ClientConnection,
+        on_place: Callable[[PlaceCall, Trunk], None],
+        *,
+        lasting: bool,
+    ) -> None:
         self.link = SocketLink(socket, "csharp", "")
+        self._lasting = lasting
         self.strays = 0
         self._on_place = on_place
         self._extensions: dict[str, Extension] = {}
@@ -134,16 +141,16 @@ class Trunk:
         finally:
             self.gone.set()
 
-    def extension(self, call_id: str, *, own: bool = False) -> Extension:
-        """One call's share. ``own``: the socket goes when its last call is over."""
-        self._extensions[call_id] = extension = Extension(self, call_id, own)
+    def extension(self, call_id: str) -> Extension:
+        """One call's share."""
+        self._extensions[call_id] = extension = Extension(self, call_id)
         return extension
 
     async def release(self, extension: Extension) -> None:
         """Its call is over."""
         if self._extensions.get(extension.call_id) is extension:
             del self._extensions[extension.call_id]
-        if extension.own and not self._extensions:
+        if not self._lasting and not self._extensions:
             await self.link.close()
 
     async def _received(self, message: ToGateway | Dropped) -> None:
@@ -158,9 +165,8 @@ class Trunk:
 class Extension:
     """One call's share of a trunk."""
 
-    def __init__(self, trunk: Trunk, call_id: str, own: bool) -> None:
+    def __init__(self, trunk: Trunk, call_id: str) -> None:
         self.call_id = call_id
-        self.own = own
         self._trunk = trunk
         self._take: Take | None = None
         self._early: deque[ToGateway] = deque()
