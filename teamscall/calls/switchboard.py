@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 
@@ -196,6 +197,15 @@ class Switchboard:
         lines[-1].place(order)  # the newest: an old one may be dead without our knowing
         return True
 
+    def hang_up(self, call_id: str) -> bool:
+        """Ask the C# gateway that was asked for this call to stop ringing: the one that was,
+        or, where its socket is gone, every one that is there. False: none is."""
+        lines = [line for line in self._lines.values() if isinstance(line, CSharpLine)]
+        asked = [line for line in lines if line.was_asked(call_id)]
+        for line in asked or lines:
+            line.hang_up(call_id)
+        return bool(lines)
+
     @property
     def gateway_is_open(self) -> bool:
         """Whether a C# gateway has an open socket."""
@@ -226,6 +236,24 @@ class Switchboard:
         there is none of this id."""
         return self._desk.end(call_id, reason, by, after_speech=after_speech)
 
+    def take_no_more(self) -> None:
+        """No new calls from here on. Those that run go on, but for one whose socket is gone:
+        none is let in that could resume it."""
+        self._desk.draining = True
+        for line in list(self._lines.values()):
+            line.drain()
+        self._desk.end_lost()
+
+    async def wait_quiet(self, seconds: float) -> int:
+        """Wait at most ``seconds`` until no call is left; how many are."""
+        desk = self._desk
+        if desk.calls:
+            desk.quiet.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await desk.quiet.wait()
+        return len(desk.calls)
+
     async def drain(self, seconds: float) -> None:
         """No new calls; goodbyes; wait at most ``seconds``; end what is left.
 
@@ -234,10 +262,7 @@ class Switchboard:
         ends at once.
         """
         desk = self._desk
-        desk.draining = True
-        for line in list(self._lines.values()):
-            line.drain()
-        desk.end_lost()
+        self.take_no_more()
         desk.quiet.clear()
         if goodbye := desk.config.goodbye.shutdown:
             desk.end_all(goodbye)

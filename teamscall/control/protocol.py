@@ -76,6 +76,8 @@ class _Params(_Camel, frozen=True, forbid_unknown_fields=True):
     """Parameters of a method."""
 
 
+CallState = Literal["requested", "waiting", "ringing", "talking", "goodbye", "lost", "ended"]
+
 # --- calls ------------------------------------------------------------------------------
 
 
@@ -98,7 +100,7 @@ class CallStatus(_Camel, frozen=True):
     """
 
     call_id: str
-    state: Literal["requested", "waiting", "ringing", "talking", "goodbye", "lost", "ended"]
+    state: CallState
     direction: Direction
     dialect: Dialect
     who: Who
