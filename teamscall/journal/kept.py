@@ -107,7 +107,8 @@ class Kept:
     async def _ask(self, do: Callable[[sqlite3.Connection], T], *, otherwise: T) -> T:
         if self._journal is None:
             return otherwise
-        return await asyncio.wrap_future(self._journal.ask(do, otherwise))
+        # Shielded: the writer does it whether or not anybody waits any longer.
+        return await asyncio.shield(asyncio.wrap_future(self._journal.ask(do, otherwise)))
 
 
 def _done(connection: sqlite3.Connection, statement: str, row: tuple[object, ...]) -> bool:
