@@ -129,8 +129,10 @@ class Bookings:
         self._slots.give_back(attempt)
         if call_id in self._placed or call_id in self._grants or call_id in self._asked:
             return False
-        if not self._slots.take(call_id):  # its leg came first, and has a slot
+        if call_id in self._slots:  # its leg came first, and has a slot
             placed = msgspec.structs.replace(placed, until=_MET)
+        else:  # the one it had; a leg that is nobody's may hold one beyond the limit meanwhile
+            self._slots.take(call_id, beyond=self._slots.held)
         self._placed[call_id] = placed
         return True
 

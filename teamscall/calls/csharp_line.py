@@ -19,6 +19,10 @@ from teamscall.wire import events as wire
 _AT_CAPACITY = Decision(False, "capacity", "At capacity")
 _NO_REQUEST = Decision(False, "validation-failed", "No authorization request")
 _OTHER_IDENTITY = Decision(False, "validation-failed", "Identity differs from the authorized one")
+
+# Calls placed over one socket of which it is remembered that they were.
+MAX_ASKED = 1024
+
 _GOT_EVERYTHING = 2**63 - 1  # a last received seq beyond anything sent
 
 
@@ -29,10 +33,23 @@ class CSharpLine:
         self._desk = desk
         self._link = link
         self._gone = False
+        self._asked: dict[str, None] = {}  # calls that it was asked to place, oldest first
 
     def place(self, order: wire.PlaceCall) -> None:
         """Ask the gateway to ring somebody."""
+        self._asked[order.call_id] = None
+        if len(self._asked) > MAX_ASKED:
+            del self._asked[next(iter(self._asked))]
         self._link.send(order)
+
+    def was_asked(self, call_id: str) -> bool:
+        """Whether this gateway was asked for this call."""
+        return call_id in self._asked
+
+    def hang_up(self, call_id: str) -> None:
+        """Ask the gateway to stop ringing."""
+        self._asked.pop(call_id, None)
+        self._link.send(wire.HangUp(call_id, "cancelled"))
 
     def received(self, event: wire.FromGateway) -> None:
         desk, link = self._desk, self._link
@@ -120,7 +137,7 @@ class CSharpLine:
             self._on_start_again(call, event)
             return
         if event.direction == "outbound":
-            if not desk.when_named(call_id, lambda: self._start_placed(event)):
+            if not desk.when_named(event, "csharp", lambda: self._start_placed(event)):
                 self._start_placed(event)
             return
         grant = desk.bookings.redeem(call_id)

@@ -25,7 +25,7 @@ from teamscall.calls.events import EndRequested, Finish, LinkResumed, MessageSee
 from teamscall.calls.lateness import Lateness
 from teamscall.calls.levels import Ticks
 from teamscall.calls.link import Link
-from teamscall.calls.placing import FarProgress, LegRefused, PlacingEvent, PlacingWatch
+from teamscall.calls.placing import EarlyLeg, FarProgress, LegRefused, PlacingEvent, PlacingWatch
 from teamscall.calls.records import CallRecord, EndedBy, Watch
 from teamscall.calls.registry import Slots
 from teamscall.calls.settings import CallSettings, call_settings
@@ -235,12 +235,16 @@ class Desk:
         filler = msgspec.structs.replace(own.filler, sound=usual.filler.sound)
         return msgspec.structs.replace(own, filler=filler)
 
-    def when_named(self, call_id: str, then: Callable[[], None]) -> bool:
+    def when_named(
+        self, event: wire.CallStarted, dialect: wire.Dialect, then: Callable[[], None]
+    ) -> bool:
         """An outbound leg may be of a call that the far side is still to name: ``then`` is
         called once that is known. False: it is known already, and ``then`` is not called."""
+        call_id = event.call_id
         if self.bookings.is_placed(call_id) or not self.bookings.unnamed or self.draining:
             return False
         self._early_legs[call_id] = then
+        self.tell_placing(EarlyLeg(call_id, dialect, event.caller))
         return True
 
     def look_at_early_legs(self) -> None:

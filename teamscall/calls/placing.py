@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from teamscall.wire.events import Caller, Dialect
+
 FarWord = Literal["ringing", "answered", "no-answer", "busy", "declined", "failed"]
 
 
@@ -31,5 +33,14 @@ class LegRefused(msgspec.Struct, frozen=True):
     call_id: str
 
 
-PlacingEvent = GatewayOpened | FarProgress | LegRefused
+class EarlyLeg(msgspec.Struct, frozen=True):
+    """An outbound leg waits for a call to be named. ``caller``: the party that was called,
+    where the far side says so."""
+
+    call_id: str
+    dialect: Dialect
+    caller: Caller
+
+
+PlacingEvent = GatewayOpened | FarProgress | LegRefused | EarlyLeg
 PlacingWatch = Callable[[PlacingEvent], None]

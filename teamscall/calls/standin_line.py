@@ -114,7 +114,7 @@ class StandInLine:
                     self.refuse("agent-unavailable")
                 else:
                     self._decide(event)
-            elif not self._desk.when_named(self._call_id, lambda: self._start_placed(event)):
+            elif not self._desk.when_named(event, "standin", lambda: self._start_placed(event)):
                 self._start_placed(event)
 
     def _start_placed(self, event: wire.CallStarted) -> None:
