@@ -36,11 +36,16 @@ def set_up(format_: Format, level: str) -> None:
     handler.setFormatter(JsonLines() if format_ == "json" else HumanLines(colour=colour))
     root = logging.getLogger("teamscall")
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    set_level(level)
     root.propagate = False
     # A library's complaint is worth a line too, in the same form.
     logging.getLogger().handlers[:] = [handler]
     logging.getLogger().setLevel(logging.WARNING)
+
+
+def set_level(level: str) -> None:
+    """Show lines of this level and above from now on."""
+    logging.getLogger("teamscall").setLevel(level.upper())
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

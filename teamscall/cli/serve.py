@@ -96,10 +96,11 @@ def serve(
     """Run the bridge: answer Teams calls until it is told to stop.
 
     SIGTERM or Ctrl-C drains: no new calls, a goodbye where one is configured, a bounded
-    wait, exit code 0. A second signal exits at once.
+    wait, exit code 0. A second signal exits at once. SIGHUP reads the configuration again.
     """
     from teamscall.cli import logs
     from teamscall.cli.settings import load
+    from teamscall.server.reload import Source
     from teamscall.server.run import serve_process
 
     flags: dict[str, object] = {
@@ -122,7 +123,8 @@ def serve(
         "log.format": "--log-format",
         "log.level": "--log-level",
     }
-    loaded = load(config, flags, set_, names=names)
+    source = Source.read(lambda: load(config, flags, set_, names=names))
+    loaded = source.loaded
     logs.set_up(loaded.config.log.format, loaded.config.log.level)
     json_lines = loaded.config.log.format == "json"
 
@@ -130,5 +132,7 @@ def serve(
         from teamscall.cli.banner import log_banner, print_banner
 
         (log_banner if json_lines else print_banner)(bridge, loaded)
+        if bridge.reloading is not None:
+            bridge.reloading.follow(lambda config: logs.set_level(config.log.level))
 
-    raise typer.Exit(serve_process(loaded.config, on_ready=on_ready))
+    raise typer.Exit(serve_process(loaded.config, on_ready=on_ready, source=source))

@@ -36,10 +36,14 @@ class Phrases:
 
     async def prepare(self, texts: Sequence[str]) -> None:
         """Synthesise what is not cached yet. A text that fails, or that is beyond the
-        bounds, is simply not cached."""
-        for text in dict.fromkeys(t.strip() for t in texts):
+        bounds, is simply not cached. What is not among ``texts`` makes room for them."""
+        wanted = dict.fromkeys(t.strip() for t in texts)
+        for text in wanted:
             if text in self._phrases or not is_speakable(text):
                 continue
+            if len(self._phrases) >= MAX_PHRASES:
+                unwanted = (known for known in self._phrases if known not in wanted)
+                self._phrases.pop(next(unwanted, ""), None)
             if len(self._phrases) >= MAX_PHRASES or len(text) > MAX_PHRASE_CHARS:
                 log.warning("Phrase not cached: too many or too long", extra={"chars": len(text)})
                 continue

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from teamscall.calls.narrate import narrate
 from teamscall.calls.records import CallRecord
-from teamscall.calls.settings import RETRY_PHRASE
 from teamscall.calls.switchboard import Switchboard
 from teamscall.clock import Clock, SystemClock
 from teamscall.config import Config
@@ -28,17 +27,21 @@ from teamscall.journal.store import Journal, default_path
 from teamscall.policy.authorization import Policy
 from teamscall.server import systemd
 from teamscall.server.bridge import Bridge, Listening
+from teamscall.server.reload import Reloading, Source
+from teamscall.server.voice import start_engine, stop_engine
 
 log = logging.getLogger("teamscall.bridge")
 
-# Stopping the engine, workers and all, once every call is over.
-ENGINE_STOP_S = 10.0
 # Tasks and threads that are still there when nothing is left to do.
 EXIT_S = 3.0
 
 
 class Running:
-    """A bridge that is up."""
+    """A bridge that is up.
+
+    ``config`` and ``engine`` are what new calls get now. ``reloading`` is None where the
+    configuration cannot be read again.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Running:
         engine: Engine,
         listening: tuple[Listening, ...],
         journal: Journal | None,
+        reloading: Reloading | None = None,
     ) -> None:
         self.config = config
         self.switchboard = switchboard
@@ -55,46 +59,76 @@ class Running:
         self.engine = engine
         self.listening = listening
         self.journal = journal
+        self.reloading = reloading
+        if reloading is not None:
+            reloading.follow(self._reconfigure)
+
+    def _reconfigure(self, config: Config) -> None:
+        assert self.reloading is not None
+        self.config, self.engine = config, self.reloading.engine
+        if self.journal is not None:
+            self.journal.reconfigure(
+                retention_days=config.journal.retention_days,
+                max_mb=config.journal.max_mb,
+                transcripts=config.journal.transcripts,
+            )
 
 
 @contextlib.asynccontextmanager
 async def running(
-    config: Config, *, clock: Clock | None = None, engine: Engine | None = None
+    config: Config,
+    *,
+    clock: Clock | None = None,
+    engine: Engine | None = None,
+    source: Source | None = None,
 ) -> AsyncIterator[Running]:
     """A bridge that answers calls from enter to exit; the exit drains it.
 
     Models are loaded and phrases synthesised before a port opens, so the first call finds
-    everything warm.
+    everything warm. ``source``: where ``config`` came from, if it can be read again.
 
     Raises:
         ConfigError, ListenError, EngineError, MissingPackageError: it cannot start.
     """
     clock = clock or SystemClock()
     engine = engine or build_engine(config)
+    reloading: Reloading | None = None
+
+    async def stop_current_engine() -> None:
+        await stop_engine(engine if reloading is None else reloading.engine)
+
     journal = _open_journal(config, clock)
     async with contextlib.AsyncExitStack() as stack:
         if journal is not None:
             stack.callback(journal.close, 5.0)
-        stack.push_async_callback(_stop, engine)
-        await engine.start()
-        await engine.prepare(_fixed_phrases(config))
+        stack.push_async_callback(stop_current_engine)
+        await start_engine(engine, config)
         policy = Policy(config.authorization)
         switchboard = Switchboard(config, engine, policy, clock)
         switchboard.watch(_log_record)
         if journal is not None:
             switchboard.watch(journal.record)
         bridge = Bridge(config, switchboard, clock)
+        if source is not None:
+            reloading = Reloading(source, switchboard, bridge, engine, policy, clock)
+            stack.push_async_callback(reloading.stop)
         stack.push_async_callback(bridge.stop)
         listening = await bridge.start()
         stack.push_async_callback(switchboard.drain, 0.0)
-        yield Running(config, switchboard, bridge, engine, listening, journal)
+        yield Running(config, switchboard, bridge, engine, listening, journal, reloading)
 
 
-async def serve(config: Config, *, on_ready: Callable[[Running], None] | None = None) -> ExitCode:
+async def serve(
+    config: Config,
+    *,
+    on_ready: Callable[[Running], None] | None = None,
+    source: Source | None = None,
+) -> ExitCode:
     """Answer calls until SIGTERM or SIGINT, then drain; a second signal exits at once.
 
-    A signal that comes before it is up ends the start. Returns OK, or INTERRUPTED for a
-    SIGINT during the start.
+    A signal that comes before it is up ends the start. With a ``source``, SIGHUP reads the
+    configuration again, also where it comes because a terminal went away. Returns OK, or
+    INTERRUPTED for a SIGINT during the start.
 
     Raises: as ``running``.
     """
@@ -122,22 +156,29 @@ async def serve(config: Config, *, on_ready: Callable[[Running], None] | None = 
         )
         stop.set()
 
+    reload_asked = asyncio.Event()
     with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C interrupts run()
         for number in signals:  # before the start: a container's process 1 has no default
             loop.add_signal_handler(number, first, number)
+        if source is not None:  # during the start it waits until that is over
+            loop.add_signal_handler(signal.SIGHUP, reload_asked.set)
     try:
-        async with running(config) as bridge:
+        async with running(config, source=source) as bridge:
             up = True
             if on_ready is not None:
                 on_ready(bridge)
             systemd.notify("READY=1")
             async with asyncio.TaskGroup() as beat:
-                heart = beat.create_task(_heartbeat())
+                background = [beat.create_task(_heartbeat())]
+                if bridge.reloading is not None:
+                    following = bridge.reloading.reload_on(reload_asked)
+                    background.append(beat.create_task(following))
                 await stop.wait()
                 systemd.notify("STOPPING=1")
                 # It beats on: the watchdog must not cut a drain short.
-                await bridge.switchboard.drain(float(config.shutdown.drain_seconds))
-                heart.cancel()
+                await bridge.switchboard.drain(float(bridge.config.shutdown.drain_seconds))
+                for one in background:
+                    one.cancel()
     except asyncio.CancelledError:
         if early is None:
             raise
@@ -147,7 +188,12 @@ async def serve(config: Config, *, on_ready: Callable[[Running], None] | None = 
     return ExitCode.OK
 
 
-def serve_process(config: Config, *, on_ready: Callable[[Running], None] | None = None) -> ExitCode:
+def serve_process(
+    config: Config,
+    *,
+    on_ready: Callable[[Running], None] | None = None,
+    source: Source | None = None,
+) -> ExitCode:
     """``serve`` as the whole of this process, which ends even if something in it does not.
 
     asyncio waits for good for a task that swallows its cancellation (an engine's session)
@@ -159,7 +205,7 @@ def serve_process(config: Config, *, on_ready: Callable[[Running], None] | None 
     exit_anyway = threading.Timer(EXIT_S, _exit_anyway)
     exit_anyway.daemon = True
     with asyncio.Runner() as runner:
-        code = runner.run(serve(config, on_ready=on_ready))
+        code = runner.run(serve(config, on_ready=on_ready, source=source))
         exit_anyway.start()
     exit_anyway.cancel()
     return code
@@ -168,14 +214,6 @@ def serve_process(config: Config, *, on_ready: Callable[[Running], None] | None 
 def _exit_anyway() -> None:
     log.error("Something does not end: the process exits without it")
     os._exit(0)
-
-
-async def _stop(engine: Engine) -> None:
-    try:
-        async with asyncio.timeout(ENGINE_STOP_S):
-            await engine.stop()
-    except TimeoutError:
-        log.error("The engine does not stop", extra={"engine": engine.name})
 
 
 async def _heartbeat() -> None:
@@ -209,21 +247,6 @@ def _open_journal(config: Config, clock: Clock) -> Journal | None:
 
 def _warn_of_journal(detail: str) -> None:
     log.warning("Journal", extra={"detail": detail})
-
-
-def _fixed_phrases(config: Config) -> list[str]:
-    goodbye = config.goodbye
-    texts = [
-        config.inbound.greeting,
-        goodbye.time_limit,
-        goodbye.shutdown,
-        goodbye.apology,
-        RETRY_PHRASE,
-        config.idle.reprompt if config.idle.reprompt_after_ms else "",
-        config.idle.goodbye if config.idle.hangup_after_ms else "",
-        *(config.filler.words if config.filler.after_ms and not config.filler.sound else ()),
-    ]
-    return [text for text in texts if text]
 
 
 def _log_record(record: CallRecord) -> None:

@@ -1,4 +1,4 @@
-"""Tells systemd that the bridge is up, draining, and alive.
+"""Tells systemd that the bridge is up, reloading, draining, and alive.
 
 Owns the ``sd_notify`` datagram (see sd_notify(3)); does nothing where nobody asks for it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 
 log = logging.getLogger("teamscall.server")
 
@@ -30,6 +31,12 @@ def notify(state: str) -> bool:
         log.warning("Cannot tell systemd", extra={"state": state, "error": error.strerror})
         return False
     return True
+
+
+def notify_reloading() -> bool:
+    """Say that the configuration is being read again; ``READY=1`` must follow. With
+    ``Type=notify-reload`` systemd waits for that (systemd.service(5))."""
+    return notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 def watchdog_interval_s() -> float | None:
