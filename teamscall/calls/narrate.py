@@ -7,6 +7,7 @@ caller says never reaches a log.
 from __future__ import annotations
 
 import logging
+import re
 
 import msgspec
 
@@ -20,6 +21,17 @@ class Line(msgspec.Struct, frozen=True):
     level: int
     message: str
     fields: dict[str, object]
+
+
+_NUMBER = re.compile(r"\+[0-9]{7,15}")
+
+_PLACED: dict[records.OutboundState, str] = {
+    "requested": "Call to be placed",
+    "waiting": "Waiting for a gateway to place a call",
+    "ringing": "Placed call rings",
+    "answered": "Placed call answered",
+    "ended": "Placed call over",
+}
 
 
 def narrate(record: records.CallRecord) -> Line | None:
@@ -103,6 +115,23 @@ def narrate(record: records.CallRecord) -> Line | None:
             detail=printable(record.detail),
             fatal=record.fatal,
         )
+    if isinstance(record, records.OutboundProgress):
+        ended = record.state == "ended"
+        bad = record.outcome in ("failed", "refused")
+        return _line(
+            record,
+            logging.WARNING if bad else logging.INFO,
+            _PLACED[record.state],
+            attempt=record.attempt,
+            target=_whom(record.target),
+            mode=record.mode,
+            dialect=record.dialect,
+            outcome=record.outcome,
+            detail=_NUMBER.sub(lambda n: _masked(n[0]), printable(record.detail, 300))
+            if ended
+            else "",
+            audit=record.state in ("requested", "ended") or None,
+        )
     if isinstance(record, records.CallClosed):
         return _line(
             record,
@@ -134,6 +163,14 @@ def _used(usage: tuple[records.Usage, ...]) -> dict[str, object]:
     if len(currencies) == 1:
         sums |= {"cost": round(sum(costs), 6), "currency": currencies.pop()}
     return sums
+
+
+def _whom(target: str) -> str:
+    """Who is called, as an audit needs it: an object id in full, a number by its end."""
+    kind, _, name = printable(target, 140).partition(":")
+    if kind == "phone":
+        return f"phone:{_masked(name)}"
+    return f"user:{name}" if kind == "user" and "@" not in name else "(not read)"
 
 
 def _masked(number: str) -> str:
