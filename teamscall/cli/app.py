@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from teamscall import __version__
-from teamscall.cli import config, demo, emulate, fake_openai, serve
+from teamscall.cli import config, demo, emulate, fake_openai, serve, tail
 
 app = typer.Typer(
     name="teamscall",
@@ -43,6 +43,7 @@ serve.register(app)
 emulate.register(app)
 config.register(app)
 fake_openai.register(app)
+tail.register(app)
 
 for command in app.registered_commands:
     # Typer keeps a docstring's line breaks; a terminal has its own width.

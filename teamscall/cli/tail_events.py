@@ -92,6 +92,11 @@ class Selection:
         return facets.get(bool(event.get(field)), "") in self._wanted
 
     @property
+    def talk(self) -> bool:
+        """Whether what is said is wanted, and not only what happens."""
+        return not self._wanted.isdisjoint({"turn-ended", "heard", "heard:final", "said"})
+
+    @property
     def levels(self) -> bool:
         """Whether meters are wanted."""
         return LEVELS in self._wanted

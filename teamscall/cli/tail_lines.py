@@ -239,6 +239,8 @@ def _gap(event: Mapping[str, Any]) -> str:
     missed = event.get("missed")
     if isinstance(missed, int) and missed > 0:
         return f"[gap: {_count(missed, 'event')} missing here]"
+    if event.get("why") == "restarted":
+        return "[gap: the bridge was restarted]"
     return "[gap: events may be missing here]"
 
 
