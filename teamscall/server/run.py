@@ -23,7 +23,9 @@ from teamscall.config import Config
 from teamscall.engines.base import Engine
 from teamscall.engines.select import build_engine
 from teamscall.errors import ExitCode
+from teamscall.journal.kept import Kept
 from teamscall.journal.store import Journal, default_path
+from teamscall.outbound.placing import Outbound
 from teamscall.policy.authorization import Policy
 from teamscall.server import systemd
 from teamscall.server.bridge import Bridge, Listening
@@ -51,6 +53,7 @@ class Running:
         engine: Engine,
         listening: tuple[Listening, ...],
         journal: Journal | None,
+        outbound: Outbound,
         reloading: Reloading | None = None,
     ) -> None:
         self.config = config
@@ -59,6 +62,7 @@ class Running:
         self.engine = engine
         self.listening = listening
         self.journal = journal
+        self.outbound = outbound
         self.reloading = reloading
         if reloading is not None:
             reloading.follow(self._reconfigure)
@@ -66,6 +70,7 @@ class Running:
     def _reconfigure(self, config: Config) -> None:
         assert self.reloading is not None
         self.config, self.engine = config, self.reloading.engine
+        self.outbound.reconfigure(config)
         if self.journal is not None:
             self.journal.reconfigure(
                 retention_days=config.journal.retention_days,
@@ -108,14 +113,19 @@ async def running(
         switchboard.watch(_log_record)
         if journal is not None:
             switchboard.watch(journal.record)
+        outbound = Outbound(config, switchboard, Kept(journal), clock)
         bridge = Bridge(config, switchboard, clock)
         if source is not None:
             reloading = Reloading(source, switchboard, bridge, engine, policy, clock)
             stack.push_async_callback(reloading.stop)
         stack.push_async_callback(bridge.stop)
+        await outbound.prepare()  # a leg may come with the first socket
         listening = await bridge.start()
+        stack.push_async_callback(outbound.stop)  # what the drain ended goes to the disk
         stack.push_async_callback(switchboard.drain, 0.0)
-        yield Running(config, switchboard, bridge, engine, listening, journal, reloading)
+        stack.push_async_callback(outbound.stop)  # what rings is hung up
+        await outbound.start()
+        yield Running(config, switchboard, bridge, engine, listening, journal, outbound, reloading)
 
 
 async def serve(
@@ -176,6 +186,8 @@ async def serve(
                 await stop.wait()
                 systemd.notify("STOPPING=1")
                 # It beats on: the watchdog must not cut a drain short.
+                beat.create_task(bridge.outbound.stop())
+                await asyncio.sleep(0)  # it hangs up what rings before calls are drained
                 await bridge.switchboard.drain(float(bridge.config.shutdown.drain_seconds))
                 for one in background:
                     one.cancel()
