@@ -42,6 +42,16 @@ class RecordingName(enum.StrEnum):
     NONE = "none"
 
 
+class AnswerName(enum.StrEnum):
+    """What becomes of a call that the bridge places."""
+
+    PICK_UP = "pick-up"
+    NO_ANSWER = "no-answer"
+    BUSY = "busy"
+    DECLINED = "declined"
+    FAILED = "failed"
+
+
 class VideoSource(enum.StrEnum):
     """What the picture is."""
 
@@ -51,13 +61,17 @@ class VideoSource(enum.StrEnum):
 
 _HELP = (
     "Play a Teams gateway against any bridge: dial, sign, speak, listen, measure.\n\n"
+    "With --answer, be called: wait until the bridge places a call, ring, and answer it or "
+    "not. Everything that a call can do works once it is picked up.\n\n"
     "Keys on a terminal: m mute, 0-9 * # digits, r recording on and off, + and - "
-    "participants, q hang up.\n\n"
-    "Exit codes: 0 the call was played, 1 it failed (with --expect-speech: the bot never "
-    "spoke), 2 wrong options or files, 4 nothing answers or the link was lost, 5 refused, "
+    "participants, q hang up (decline while it rings).\n\n"
+    "Exit codes: 0 the call was played, or not answered as it was asked for, 1 it failed "
+    "(with --expect-speech: the bot never spoke; with --late: it did not hang up), 2 wrong "
+    "options or files, 4 nothing answers, the port is taken or the link was lost, 5 refused, "
     "6 no authorization in time, 130 interrupted."
 )
 _DIAL, _SOUND, _WHO, _CALL, _END = "Dialling", "Sound", "Caller", "The call", "Ending and output"
+_CALLED = "Being called"
 
 
 def register(app: typer.Typer) -> None:
@@ -230,6 +244,71 @@ def emulate(
             help="Write both sides to this WAV: caller left, bot right.", rich_help_panel=_END
         ),
     ] = None,
+    answer: Annotated[
+        AnswerName | None,
+        typer.Option(
+            help="Wait for a call that the bridge places, and do this.", rich_help_panel=_CALLED
+        ),
+    ] = None,
+    ring: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="Ring this long first. Default: 2; no-answer: until the bridge stops it.",
+            rich_help_panel=_CALLED,
+        ),
+    ] = None,
+    calls: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Exit after this many calls; 0: when stopped. Default: 1.",
+            rich_help_panel=_CALLED,
+        ),
+    ] = None,
+    listen: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where the bridge asks for calls; port 0: any free one. Default: "
+            "127.0.0.1:9440 (standin), nowhere (csharp).",
+            rich_help_panel=_CALLED,
+        ),
+    ] = "",
+    late: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="Pick up this long after the bridge has stopped the ringing: it must hang up.",
+            rich_help_panel=_CALLED,
+        ),
+    ] = None,
+    leg_first: Annotated[
+        bool,
+        typer.Option(
+            "--leg-first",
+            help="Dial the leg before the request is answered (standin).",
+            rich_help_panel=_CALLED,
+        ),
+    ] = False,
+    own_socket: Annotated[
+        bool,
+        typer.Option(
+            "--own-socket",
+            help="Bring the call on a socket of its own (csharp).",
+            rich_help_panel=_CALLED,
+        ),
+    ] = False,
+    no_socket: Annotated[
+        bool,
+        typer.Option(
+            "--no-socket",
+            help="Have no socket open until a call is brought (csharp, with --listen).",
+            rich_help_panel=_CALLED,
+        ),
+    ] = False,
     json_lines: Annotated[
         bool,
         typer.Option(
@@ -283,6 +362,14 @@ def emulate(
             expect_speech=expect_speech,
             out=out,
             stereo=stereo,
+            answer=None if answer is None else answer.value,
+            ring=ring,
+            calls=calls,
+            listen=listen,
+            late=late,
+            leg_first=leg_first,
+            own_socket=own_socket,
+            no_socket=no_socket,
             json_lines=json_lines,
             quiet=quiet,
         )

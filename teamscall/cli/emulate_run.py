@@ -81,6 +81,14 @@ class Options(msgspec.Struct, frozen=True):
     expect_speech: bool
     out: Path | None
     stereo: Path | None
+    answer: str | None
+    ring: float | None
+    calls: int | None
+    listen: str
+    late: float | None
+    leg_first: bool
+    own_socket: bool
+    no_socket: bool
     json_lines: bool
     quiet: bool
 
@@ -102,6 +110,10 @@ def place(options: Options) -> ExitCode:
         if options.list_devices:
             print_devices(list_devices(), json_lines=options.json_lines)
             return ExitCode.OK
+        if options.answer is not None:
+            from teamscall.cli.emulate_called import take
+
+            return asyncio.run(take(options, view))
         report = asyncio.run(_call(options, view))
     except OutputLost:
         raise
@@ -172,7 +184,7 @@ async def _call(options: Options, view: View) -> Report:
             tracks=tracks,
             play=play,
         )
-    files = _write(options, tracks) if tracks is not None else {}
+    files = write(options.out, options.stereo, tracks) if tracks is not None else {}
     if lost is not None:
         raise lost
     view.report(report, files)
@@ -190,6 +202,13 @@ def make_plan(options: Options, secret: bytes) -> Plan:
     if sum((options.mic, options.wav is not None, options.say is not None)) > 1:
         raise InputError("Only one of --mic, --wav and --say can be used.")
     standin = options.dialect == "standin"
+    called = ("ring", "calls", "listen", "late", "leg_first", "own_socket", "no_socket")
+    for name in called if options.answer is None else ():
+        if (value := getattr(options, name)) not in (None, "") and value is not False:
+            raise InputError(
+                f"--{name.replace('_', '-')} is for a call that the bridge places.",
+                hint="Say with --answer what becomes of it, for instance --answer pick-up.",
+            )
     if not standin and (options.dtmf or options.video):
         raise InputError("The C# gateway dialect has neither digits nor video.")
     status = None if options.recording == "none" else cast(RecordingStatus, options.recording)
@@ -301,15 +320,15 @@ async def _source(options: Options, view: View) -> sources.Source:
     return sources.Silence()
 
 
-def _write(options: Options, tracks: Tracks) -> dict[str, str]:
+def write(out: Path | None, stereo: Path | None, tracks: Tracks) -> dict[str, str]:
     """Write the files that were asked for and hold sound; return their names by option."""
     from teamscall.audio.wav import write_stereo, write_wav
 
     files: dict[str, str] = {}
-    if options.out is not None and tracks.reply:
-        write_wav(options.out, tracks.reply)
-        files["out"] = str(options.out)
-    if options.stereo is not None and tracks.caller:
-        write_stereo(options.stereo, tracks.caller, tracks.bot)
-        files["stereo"] = str(options.stereo)
+    if out is not None and tracks.reply:
+        write_wav(out, tracks.reply)
+        files["out"] = str(out)
+    if stereo is not None and tracks.caller:
+        write_stereo(stereo, tracks.caller, tracks.bot)
+        files["stereo"] = str(stereo)
     return files

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from teamscall.cli import streams
+from teamscall.cli.emulate_words import gate, numbers, summary, words
 from teamscall.cli.meters import METER_FLOOR_DBFS, meter
 from teamscall.emulator import happenings as seen
 from teamscall.emulator.controls import Controls
@@ -38,13 +39,14 @@ class View:
     """Says nothing: ``--quiet``. The others say more."""
 
     interactive = False
+    many = False  # calls: each line says of which it is
 
     @contextmanager
     def live(self) -> Iterator[None]:
         """While the call runs."""
         yield
 
-    def event(self, event: seen.EmulatorEvent) -> None:
+    def event(self, event: seen.EmulatorEvent, call_id: str = "") -> None:
         pass
 
     def note(self, text: str) -> None:
@@ -69,10 +71,13 @@ class View:
 class PlainView(View):
     """One line per event on stderr."""
 
-    def event(self, event: seen.EmulatorEvent) -> None:
+    def _which(self, call_id: str) -> str:
+        return f"{printable(call_id, 9)}  " if self.many and call_id else ""
+
+    def event(self, event: seen.EmulatorEvent, call_id: str = "") -> None:
         text = words(event)
         if text:
-            _err(f"{event.at_ms / 1000:8.3f}  {text}")
+            _err(f"{event.at_ms / 1000:8.3f}  {self._which(call_id)}{text}")
 
     def note(self, text: str) -> None:
         _err(text)
@@ -87,9 +92,10 @@ class JsonView(View):
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
 
-    def event(self, event: seen.EmulatorEvent) -> None:
+    def event(self, event: seen.EmulatorEvent, call_id: str = "") -> None:
         if not isinstance(event, seen.Levels):
-            self._put({"v": seen.VERSION, **msgspec.to_builtins(event)})
+            which = {"call_id": call_id} if call_id else {}
+            self._put({"v": seen.VERSION, **msgspec.to_builtins(event), **which})
 
     def warn(self, text: str) -> None:
         if not self._quiet:
@@ -126,6 +132,7 @@ class LiveView(PlainView):
         self._who = ""
         self._latency: float | None = None
         self._caller = self._bot = False
+        self._call_id = ""  # the newest: its meters are shown
         self.interactive = sys.stdin.isatty()
 
     @contextmanager
@@ -147,11 +154,25 @@ class LiveView(PlainView):
     def warn(self, text: str) -> None:
         self.note(f"warning: {text}")
 
-    def event(self, event: seen.EmulatorEvent) -> None:
+    def event(self, event: seen.EmulatorEvent, call_id: str = "") -> None:
+        if isinstance(event, seen.Ringing):
+            self._call_id, self._levels, self._latency = call_id, None, None
+        newest = call_id == self._call_id
         match event:
+            case seen.Waiting():
+                self._state, self._who = "waiting", event.listening or event.socket
+            case seen.Ringing():
+                self._state = "ringing"
+                self._who = f"{event.target_type} {event.target}"
+            case seen.Ended() if self.many:
+                self._state = "waiting" if newest else self._state
+            case _ if not newest:
+                pass  # of another call: only its line is shown
+            case seen.PickedUp():
+                self._state = "in call"
             case seen.Levels():
                 self._levels = event
-            case seen.Connected():
+            case seen.Connected() if not call_id:
                 self._state, self._who = "connected", f"{event.dialect} {printable(event.call_id)}"
             case seen.Started():
                 self._state = "in call"
@@ -168,9 +189,17 @@ class LiveView(PlainView):
                 self._state = event.outcome
         text = words(event)
         if text:
-            self._log.append(f"{event.at_ms / 1000:7.2f}  {text}")
+            self._log.append(f"{event.at_ms / 1000:7.2f}  {self._which(call_id)}{text}")
         if self._live is not None:
             self._live.update(self._draw(), refresh=isinstance(event, seen.Levels))
+
+    def report(self, report: Report, files: Mapping[str, str]) -> None:
+        # The picture goes to stderr and the report to stdout: not both at once.
+        if self._live is not None:
+            self._live.stop()
+        super().report(report, files)
+        if self._live is not None:
+            self._live.start()
 
     def _draw(self) -> RenderableType:
         from rich.console import Group
@@ -178,7 +207,7 @@ class LiveView(PlainView):
         from rich.text import Text
 
         levels = self._levels
-        who = " · ".join(filter(None, (_gate(levels), self._who)))
+        who = " · ".join(filter(None, (gate(levels), self._who)))
         head = Text.assemble((f" {self._state} ", "reverse"), " ", (who, "dim"))
         head.no_wrap, head.overflow = True, "ellipsis"
         meters = Table.grid(padding=(0, 1))
@@ -204,7 +233,7 @@ class LiveView(PlainView):
         rows: list[RenderableType] = [head, meters]
         if levels is not None:
             rows.append(
-                Text(_numbers(levels, self._latency), "dim", no_wrap=True, overflow="ellipsis")
+                Text(numbers(levels, self._latency), "dim", no_wrap=True, overflow="ellipsis")
             )
         rows += [Text(line, no_wrap=True, overflow="ellipsis") for line in self._log]
         if self.interactive:
@@ -216,7 +245,7 @@ class Keys:
     """Keys of the terminal, as commands. The terminal is restored whatever happens."""
 
     def __init__(self, controls: Controls) -> None:
-        self._controls = controls
+        self.controls = controls  # whose call the keys are for
         self._restore: Any = None
         self._stop = threading.Event()
 
@@ -249,19 +278,19 @@ class Keys:
     def press(self, key: str) -> None:
         """One key."""
         if key in DIGITS:
-            self._controls.digit(key)
+            self.controls.digit(key)
             return
         match key:
             case "m":
-                self._controls.mute()
+                self.controls.mute()
             case "r":
-                self._controls.recording()
+                self.controls.recording()
             case "+" | "=":
-                self._controls.participants(1, relative=True)
+                self.controls.participants(1, relative=True)
             case "-":
-                self._controls.participants(-1, relative=True)
+                self.controls.participants(-1, relative=True)
             case "q":
-                self._controls.hang_up("hung up by key")
+                self.controls.hang_up("hung up by key")
 
     def _read(self, fd: int) -> None:
         for key in os.read(fd, 64).decode("ascii", "replace"):
@@ -302,123 +331,6 @@ def print_devices(devices: Sequence[Device], *, json_lines: bool) -> None:
         print(f"{device.index:3}  {device.name}  [{', '.join(kinds)}]")
     if not devices:
         _err("This machine has no audio device.")
-
-
-def words(event: seen.EmulatorEvent) -> str:
-    """One line for a human, or "" for what is not worth one."""
-    match event:
-        case seen.Connected():
-            where = printable(event.url)
-            return f"connected to {where} in {event.handshake_ms:.0f} ms"
-        case seen.Authorized(authorized=True):
-            return f"authorized ({event.strategy}) after {event.latency_ms:.0f} ms"
-        case seen.Authorized():
-            return f"not authorized: {event.reason} ({event.strategy})"
-        case seen.Started():
-            return "session started"
-        case seen.CallerSpoke():
-            return "caller speaks" if event.speaking else "caller silent"
-        case seen.BotSpoke(speaking=True, latency_ms=None):
-            return "bot speaks"
-        case seen.BotSpoke(speaking=True):
-            return f"bot speaks, {event.latency_ms:.0f} ms after the caller"
-        case seen.BotSpoke():
-            return "bot silent"
-        case seen.Flushed():
-            return f"flush: {event.dropped_ms} ms dropped"
-        case seen.Pressed():
-            return f"pressed {event.digit}"
-        case seen.Switched():
-            return _switches(event)
-        case seen.Expressed():
-            return f"expression {printable(event.emotion)}"
-        case seen.Shown():
-            caption = f", “{event.caption}”" if event.caption else ""
-            return f"picture {event.mime}, {event.bytes:,} bytes{caption}"
-        case seen.InputEnded():
-            return "input ended"
-        case seen.LinkLost():
-            return "link lost"
-        case seen.LinkResumed():
-            return f"resumed after seq {event.last_received_seq}"
-        case seen.Warned():
-            return f"warning: {printable(event.text, 300)}"
-        case seen.Ended():
-            return f"ended: {event.outcome}, {event.reason}"
-    return ""
-
-
-def summary(report: Report, files: Mapping[str, str]) -> list[str]:
-    """The report for a human."""
-    sent, got, heard = report.sent, report.received, report.heard
-    lines = [
-        f"outcome   {report.outcome}: {report.reason}",
-        f"call      {printable(report.call_id)}, {report.dialect}, "
-        f"{report.duration_ms / 1000:.1f} s",
-        f"sent      {sent.frames} frames, lateness p95 {sent.lateness.p95:.1f} ms, "
-        f"max {sent.lateness.max:.1f} ms",
-        f"received  {got.frames} frames, interval p50 {got.interval.p50:.1f} "
-        f"p95 {got.interval.p95:.1f} max {got.interval.max:.1f} ms",
-        f"buffered  up to {got.buffered.max:.0f} ms",
-        f"heard     {heard.speech_ms / 1000:.1f} s of speech, {heard.gaps} gaps",
-    ]
-    faults = {
-        "missing": got.seq_gaps,
-        "out of order": got.seq_backwards,
-        "odd-sized": got.odd_sizes,
-        "late": heard.late_frames,
-        "too far ahead": heard.overflow_frames,
-    }
-    bad = ", ".join(f"{count} {name}" for name, count in faults.items() if count)
-    if bad:
-        lines.append(f"faults    {bad}")
-    if got.flushes:
-        lines.append(f"flushed   {got.flushes} times, {got.frames_after_flush} frames afterwards")
-    for reply in report.replies[:5]:
-        if reply.latency_ms is not None:
-            lines.append(
-                f"reply     at {reply.at_ms / 1000:.1f} s, {reply.latency_ms:.0f} ms after the "
-                f"caller's last sound"
-            )
-    if report.close_code is not None:
-        reason = f" ({report.close_reason})" if report.close_reason else ""
-        lines.append(f"closed    {report.close_code}{reason}")
-    lines += [f"warning   {printable(text, 300)}" for text in report.warnings]
-    lines += [f"wrote     {printable(name)}" for name in files.values()]
-    return lines
-
-
-def _numbers(levels: seen.Levels, latency_ms: float | None) -> str:
-    parts = [
-        f"out {levels.sent_frames}",
-        f"in {levels.received_frames}",
-        f"buffer {levels.buffered_ms} ms",
-        f"late {levels.late_max_ms:.0f} ms",
-        f"gaps {levels.gaps}",
-    ]
-    if latency_ms is not None:
-        parts.append(f"reply {latency_ms:.0f} ms")
-    return " · ".join(parts)
-
-
-def _gate(levels: seen.Levels | None) -> str:
-    if levels is None:
-        return ""
-    parts = []
-    if levels.recording is not None:
-        parts.append(f"recording {levels.recording}")
-    if levels.participants is not None:
-        parts.append(f"{levels.participants} in call")
-    return " · ".join(parts)
-
-
-def _switches(event: seen.Switched) -> str:
-    parts = ["muted" if event.muted else "not muted"]
-    if event.recording is not None:
-        parts.append(f"recording {event.recording}")
-    if event.participants is not None:
-        parts.append(f"{event.participants} participants")
-    return ", ".join(parts)
 
 
 def _err(text: str) -> None:

@@ -178,7 +178,7 @@ class Phone:
             try:
                 listening = self.url if answering.listen is not None else ""
                 held = dialling.shown(dialling.aim(self._plan.dial).url) if hold else ""
-                self._house.told(seen.Waiting(0, listening, held))
+                self._house.told(seen.Waiting(0, self._plan.dial.dialect, listening, held))
                 await self._done.wait()
             finally:
                 await self._door.close()

@@ -42,6 +42,7 @@ class Authorized(_Event, frozen=True):
 class Waiting(_Event, frozen=True):
     """Somebody can be rung now: where the bridge may ask, and on which socket of ours."""
 
+    dialect: Dialect
     listening: str  # base URL of the control endpoint, or ""
     socket: str  # where a gateway socket is held open, or ""
 

@@ -22,7 +22,8 @@ from emulator_rig import SECRET, Bridge, tone
 from teamscall.audio.wav import read_wav, write_wav
 from teamscall.cli.emulate import register
 from teamscall.cli.emulate_run import Options, parse_digits, place, read_secret
-from teamscall.cli.emulate_view import METER_COLUMNS, words
+from teamscall.cli.emulate_view import METER_COLUMNS
+from teamscall.cli.emulate_words import words
 from teamscall.cli.meters import meter
 from teamscall.emulator import happenings as seen
 from teamscall.emulator.plan import Press
