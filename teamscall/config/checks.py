@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from teamscall.config import models
+from teamscall.config.check_control import check_control
 from teamscall.config.check_placing import check_placing
 from teamscall.config.check_telling import telling
 from teamscall.config.findings import Finding, is_loopback
@@ -92,6 +93,7 @@ def _findings(
     yield from _tools(config)
     yield from _outbound(config)
     yield from check_placing(config.outbound)
+    yield from check_control(config.control)
     yield from telling(config)
     if config.standin.enabled and config.recording.require is False:
         yield _warn(

@@ -48,7 +48,13 @@ CONFIG_VARIABLE = "TEAMSCALL_CONFIG"
 FILE_NAME = "teamscall.toml"
 
 # TEAMSCALL_ variables that are not options.
-_NOT_OPTIONS = frozenset({CONFIG_VARIABLE, "TEAMSCALL_EMULATE_SECRET"})  # the emulator's own
+_NOT_OPTIONS = frozenset(
+    {
+        CONFIG_VARIABLE,
+        "TEAMSCALL_EMULATE_SECRET",  # the emulator's own
+        "TEAMSCALL_CONTROL_URL",  # of the commands that ask a bridge
+    }
+)
 
 # Seen where the plugin's users already keep it; only when no other source is given.
 _FALLBACK_VARIABLES = {
