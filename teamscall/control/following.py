@@ -6,8 +6,9 @@ exit code that is. Refuses to know the connection, clocks and how it is shown.
 Rules:
 
 1. A state is never left backwards: the far side's words may overtake each other.
-2. What was not answered is over with its attempt. What was answered is over with the call
-   and the attempt, whichever is told last; ``settle`` ends the waiting for the other.
+2. What was not answered is over with its attempt, which may be told seconds after its leg is
+   gone. What was answered is over with the call and the attempt, whichever is told last;
+   ``settle`` ends the waiting for the other.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Picture(msgspec.Struct, frozen=True):
     duration_ms: int | None = None  # of the call, from its answer
     detail: str = ""
     heard: bool | None = None  # a notification, to its end; None: there was nothing to hear
+    no_gateway: bool = False  # it ended while a gateway was waited for
 
     @property
     def answered(self) -> bool:
@@ -84,6 +86,8 @@ class Picture(msgspec.Struct, frozen=True):
     @property
     def exit_code(self) -> ExitCode:
         """What a command that waited for this much exits with."""
+        if self.no_gateway:
+            return ExitCode.UNAVAILABLE
         if self.outcome is not None and self.outcome != "answered":
             return OUTCOME_EXIT[self.outcome]
         if not self.over:
@@ -140,22 +144,29 @@ class Following:
         """Of a call that is there already, placed or not."""
         placed = call.mode or "conversation"
         following = cls(call.attempt, call.call_id, call.target, placed, via=call.dialect)
-        state = call.state
-        if state in ("requested", "waiting", "ringing"):
-            following._advance(state, call.started_ms)
-        elif state != "ended":
-            following._advance("answered", call.started_ms)
-        else:
-            following._change(
+        following.catch_up(call)
+        return following
+
+    def catch_up(self, call: CallStatus) -> bool:
+        """Take a status, where events were missed; whether the picture changed."""
+        before = self.picture
+        if call.call_id:
+            self._change(call_id=call.call_id)
+        if call.state == "ended":
+            outcome = call.outcome or ("answered" if self.picture.answered else None)
+            self._change(
                 state="ended",
-                outcome=call.outcome,
+                outcome=outcome,
                 reason=printable(call.reason),
-                ended_by=call.ended_by,
+                ended_by=printable(call.ended_by),
                 duration_ms=call.duration_ms,
                 detail=printable(call.detail),
-                answered_ms=call.started_ms if call.outcome in (None, "answered") else 0,
             )
-        return following
+        elif call.state in ("requested", "waiting", "ringing"):
+            self._advance(call.state, call.started_ms)
+        else:
+            self._advance("answered", call.started_ms)
+        return self.picture != before
 
     def on(self, event: Mapping[str, Any]) -> bool:
         """Take one event; whether the picture changed. One of another call changes nothing."""
@@ -178,16 +189,21 @@ class Following:
         return self.picture != before
 
     @property
+    def progress(self) -> int:
+        """How many states it is along; only ever grows."""
+        return STATES.index(self.picture.state)
+
+    @property
     def settling(self) -> bool:
-        """One of the two records of the end has come, and the other is still to come."""
-        return (self._closed or self._done) and not self.picture.over
+        """One of the two records of the end of an answered call is still to come."""
+        closed = self._closed and self.picture.answered
+        return (closed or self._done) and not self.picture.over
 
     def settle(self) -> bool:
         """Do not wait for the other one any longer; whether that ended it."""
         if not self.settling:
             return False
-        outcome = self.picture.outcome or ("answered" if self.picture.answered else "failed")
-        self._change(state="ended", outcome=outcome)
+        self._change(state="ended", outcome=self.picture.outcome or "answered")
         return True
 
     # --- inside -----------------------------------------------------------
@@ -207,7 +223,8 @@ class Following:
         if state == "ended":
             self._done = True
             known = outcome if outcome in OUTCOME_EXIT else "failed"
-            self._change(outcome=known, wall_ms=wall_ms)
+            waited = self.picture.state == "waiting" and known == "failed"
+            self._change(outcome=known, wall_ms=wall_ms, no_gateway=waited)
             if known != "answered" or self._closed:
                 self._change(state="ended")
         elif state in STATES:

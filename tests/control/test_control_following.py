@@ -103,10 +103,17 @@ def test_the_end_is_settled_when_the_other_record_never_comes() -> None:
     assert not followed.settle()
 
 
-def test_a_leg_that_is_closed_unanswered_did_not_succeed() -> None:
-    followed = told(following(), progress("ringing"), of_call("call-closed", reason="no-answer"))
-    assert followed.settle()
-    assert followed.picture.exit_code is ExitCode.FAILED
+def test_a_leg_that_goes_unanswered_says_later_what_came_of_it() -> None:
+    followed = told(following(), progress("ringing"), of_call("call-closed", reason="hangup"))
+    assert (followed.settling, followed.picture.over) == (False, False)
+    followed.on(progress("ended", outcome="declined"))
+    assert followed.picture.exit_code is ExitCode.DECLINED
+
+
+def test_a_gateway_that_never_came_is_told_apart_from_a_failure() -> None:
+    failed = progress("ended", outcome="failed", detail="No C# gateway connected within 30 s.")
+    assert told(following(), progress("waiting"), failed).picture.exit_code == 4
+    assert told(following(), progress("ringing"), failed).picture.exit_code == 1
 
 
 @pytest.mark.parametrize("reason", ["error", "agent-unavailable", "connection-lost", "interrupted"])
