@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from teamscall import __version__
-from teamscall.cli import config, demo, emulate, fake_openai, serve, tail
+from teamscall.cli import calls, config, demo, emulate, fake_openai, serve, tail
 
 app = typer.Typer(
     name="teamscall",
@@ -44,8 +44,10 @@ emulate.register(app)
 config.register(app)
 fake_openai.register(app)
 tail.register(app)
+calls.register(app)
 
-for command in app.registered_commands:
+groups = [group.typer_instance for group in app.registered_groups]
+for command in [one for each in (app, *groups) if each for one in each.registered_commands]:
     # Typer keeps a docstring's line breaks; a terminal has its own width.
     text = inspect.cleandoc(command.help or inspect.getdoc(command.callback) or "")
     command.help = "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
