@@ -166,7 +166,7 @@ def server(find: Callable[[], Where], timeout_s: float) -> MCPServer[Any]:
         log_level="WARNING",  # at INFO it logs arguments and errors that name people
     )
     tools = Tools(find, timeout_s)
-    for method, annotations in (
+    for method, hints in (
         (tools.teams_initiate_call, _acts("Ring somebody", destructive=True)),
         (tools.teams_speak, _acts("Say something in a call")),
         (tools.teams_end_call, _acts("Hang up", destructive=True, idempotent=True)),
@@ -175,7 +175,7 @@ def server(find: Callable[[], Where], timeout_s: float) -> MCPServer[Any]:
         (tools.teams_read_transcript, _reads("What was said in a call")),
         (tools.teams_wait_for_call, _reads("Wait for a call")),
     ):
-        mcp.add_tool(method, description=_doc(method), annotations=annotations)
+        mcp.add_tool(method, description=_doc(method), annotations=hints)
     mcp.resource(
         "teamscall://calls/{call_id}/transcript",
         name="transcript",
