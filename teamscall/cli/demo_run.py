@@ -160,6 +160,7 @@ def demo_flags(dialect: Dialect) -> dict[str, object]:
         "authorization.hook_command": [],
         "authorization.hook_url": "",
         "journal.enabled": False,
+        "control.enabled": False,
     }
 
 

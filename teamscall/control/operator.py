@@ -69,7 +69,7 @@ class Site(msgspec.Struct, frozen=True):
 
     pid: int
     started_ms: int
-    engine: str
+    engine: Callable[[], str]
     listening: tuple[protocol.Listens, ...]
     config_path: str
     gateways: Callable[[], int]
@@ -98,7 +98,7 @@ class Operator:
         clock: Clock,
         reload: Reload | None = None,
     ) -> None:
-        self.config = config  # replaced when it is read again
+        self._config = config
         self._switchboard = switchboard
         self._outbound = outbound
         self._history = history
@@ -106,6 +106,10 @@ class Operator:
         self._clock = clock
         self._reload = reload
         self._began = clock.now()
+
+    def reconfigure(self, config: Config) -> None:
+        """The configuration was read again."""
+        self._config = config
 
     # --- calls -----------------------------------------------------------
 
@@ -213,7 +217,7 @@ class Operator:
 
     async def drain(self, asked: protocol.Drain, by: str) -> protocol.Draining:
         """Take no more calls and wait for those that run. They are not cut."""
-        seconds = self.config.shutdown.drain_seconds if asked.seconds is None else asked.seconds
+        seconds = self._config.shutdown.drain_seconds if asked.seconds is None else asked.seconds
         if not 0 <= seconds <= protocol.MAX_DRAIN_S:
             raise refusal(
                 ErrorCode.INVALID_PARAMS,
@@ -265,9 +269,9 @@ class Operator:
             uptime_s=round(self._clock.now() - self._began, 3),
             ready=ready.ready,
             draining=ready.draining,
-            engine=site.engine,
+            engine=site.engine(),
             slots_free=ready.slots_free,
-            slots=self.config.max_concurrent_calls,
+            slots=self._config.max_concurrent_calls,
             gateways=site.gateways(),
             listening=site.listening,
             outbound=self._outbound_status(),
@@ -281,11 +285,11 @@ class Operator:
     def _outbound_status(self) -> protocol.OutboundStatus:
         outbound = self._outbound
         return protocol.OutboundStatus(
-            enabled=self.config.outbound.enabled,
+            enabled=self._config.outbound.enabled,
             switched_on=outbound.switched_on,
             ringing=outbound.ringing,
             last_hour=outbound.last_hour,
-            max_per_hour=self.config.outbound.max_per_hour,
+            max_per_hour=self._config.outbound.max_per_hour,
         )
 
     def _shown(self, known: Known) -> CallStatus:

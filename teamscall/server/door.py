@@ -116,6 +116,10 @@ class Door:
             if not await _closed(servers):
                 log.error("Control connections are left open")
 
+    def describe(self) -> str:
+        """Where it is, for people."""
+        return " ".join(filter(None, (str(self.path or ""), self.url))) or "nowhere"
+
     @property
     def visits(self) -> int:
         """Connections that are open."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from teamscall.calls.narrate import narrate
 from teamscall.calls.records import CallRecord
 from teamscall.calls.switchboard import Switchboard
+from teamscall.calls.tasks import Tasks
 from teamscall.clock import Clock, SystemClock
 from teamscall.config import Config
 from teamscall.engines.base import Engine
@@ -29,8 +30,13 @@ from teamscall.outbound.placing import Outbound
 from teamscall.policy.authorization import Policy
 from teamscall.server import systemd
 from teamscall.server.bridge import Bridge, Listening
+from teamscall.server.door import Door
+from teamscall.server.lock import sole_use
+from teamscall.server.operating import the_door
 from teamscall.server.reload import Reloading, Source
 from teamscall.server.voice import start_engine, stop_engine
+from teamscall.webhooks.hooks import Webhooks
+from teamscall.webhooks.undelivered import Teller
 
 log = logging.getLogger("teamscall.bridge")
 
@@ -42,7 +48,7 @@ class Running:
     """A bridge that is up.
 
     ``config`` and ``engine`` are what new calls get now. ``reloading`` is None where the
-    configuration cannot be read again.
+    configuration cannot be read again. ``door`` is None without ``control.enabled``.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class Running:
         listening: tuple[Listening, ...],
         journal: Journal | None,
         outbound: Outbound,
+        webhooks: Webhooks,
         reloading: Reloading | None = None,
     ) -> None:
         self.config = config
@@ -63,7 +70,9 @@ class Running:
         self.listening = listening
         self.journal = journal
         self.outbound = outbound
+        self.webhooks = webhooks
         self.reloading = reloading
+        self.door: Door | None = None
         if reloading is not None:
             reloading.follow(self._reconfigure)
 
@@ -71,6 +80,8 @@ class Running:
         assert self.reloading is not None
         self.config, self.engine = config, self.reloading.engine
         self.outbound.reconfigure(config)
+        self.outbound.tell_undelivered = Teller(config.outbound)
+        self.webhooks.reconfigure(config)
         if self.journal is not None:
             self.journal.reconfigure(
                 retention_days=config.journal.retention_days,
@@ -102,9 +113,12 @@ async def running(
     async def stop_current_engine() -> None:
         await stop_engine(engine if reloading is None else reloading.engine)
 
-    journal = _open_journal(config, clock)
     async with contextlib.AsyncExitStack() as stack:
-        if journal is not None:
+        journal: Journal | None = None
+        if config.journal.enabled:
+            path = Path(config.journal.path) if config.journal.path else default_path()
+            stack.enter_context(sole_use(path))
+            journal = _open_journal(config, path, clock)
             stack.callback(journal.close, 5.0)
         stack.push_async_callback(stop_current_engine)
         await start_engine(engine, config)
@@ -113,7 +127,13 @@ async def running(
         switchboard.watch(_log_record)
         if journal is not None:
             switchboard.watch(journal.record)
-        outbound = Outbound(config, switchboard, Kept(journal), clock)
+        webhooks, telling = Webhooks(config, clock), Tasks()
+        switchboard.watch(webhooks.record)
+        telling.spawn(webhooks.run(), "webhooks")
+        stack.push_async_callback(telling.wait, 1.0)
+        stack.push_async_callback(webhooks.stop)  # the ends of calls are told too
+        undelivered = Teller(config.outbound, clock)
+        outbound = Outbound(config, switchboard, Kept(journal), clock, undelivered)
         bridge = Bridge(config, switchboard, clock)
         if source is not None:
             reloading = Reloading(source, switchboard, bridge, engine, policy, clock)
@@ -125,7 +145,25 @@ async def running(
         stack.push_async_callback(switchboard.drain, 0.0)
         stack.push_async_callback(outbound.stop)  # what rings is hung up
         await outbound.start()
-        yield Running(config, switchboard, bridge, engine, listening, journal, outbound, reloading)
+        up = Running(
+            config, switchboard, bridge, engine, listening, journal, outbound, webhooks, reloading
+        )
+        if config.control.enabled:
+            up.door = the_door(
+                config,
+                switchboard=switchboard,
+                outbound=outbound,
+                bridge=bridge,
+                listening=listening,
+                engine=lambda: up.engine,
+                journal=journal,
+                reloading=reloading,
+                path=source.loaded.path if source else None,
+                clock=clock,
+            )
+            stack.push_async_callback(up.door.stop)
+            await up.door.start()
+        yield up
 
 
 async def serve(
@@ -241,10 +279,7 @@ def _exit_at_once(number: int, frame: object) -> None:
     os._exit(128 + number)
 
 
-def _open_journal(config: Config, clock: Clock) -> Journal | None:
-    if not config.journal.enabled:
-        return None
-    path = Path(config.journal.path) if config.journal.path else default_path()
+def _open_journal(config: Config, path: Path, clock: Clock) -> Journal:
     journal = Journal(
         path,
         clock,
