@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from teamscall import __version__
-from teamscall.cli import calls, config, demo, emulate, fake_openai, serve, tail
+from teamscall.cli import call, calls, config, demo, emulate, fake_openai, mcp, serve, tail, tool
 
 app = typer.Typer(
     name="teamscall",
@@ -45,6 +45,9 @@ config.register(app)
 fake_openai.register(app)
 tail.register(app)
 calls.register(app)
+call.register(app)
+tool.register(app)
+mcp.register(app)
 
 groups = [group.typer_instance for group in app.registered_groups]
 for command in [one for each in (app, *groups) if each for one in each.registered_commands]:

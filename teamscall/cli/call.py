@@ -98,7 +98,7 @@ def call(
             metavar="SECONDS",
             min=0.1,
             max=86_400,
-            help="What this command may take, the call included; the call goes on. Default: 10 "
+            help="What this command may take, the call included; the call goes on. Default: 30 "
             "for the bridge's answer, the ring timeout for the ringing, no limit for the call "
             "itself.",
         ),
