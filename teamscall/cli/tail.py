@@ -25,7 +25,7 @@ _HELP = (
     "Show what is said in calls, and what happens to them, as it goes on.\n\n"
     "Without --follow: what the bridge remembers (some thousand events), and the end. CALL is "
     "a call id or its beginning; without one, all calls.\n\n"
-    "What was said and not heard because it was interrupted is shown as [cut: ...]. On the "
+    "What was said and not heard, because it was interrupted, is marked as cut. On the "
     "right: how long the caller waited for the answer.\n\n"
     "On a terminal, what is being said is shown below the lines, and replaced. Live words "
     "are shown whatever the journal keeps; nothing of them is stored.\n\n"
@@ -52,7 +52,7 @@ def tail(
     call: Annotated[
         str,
         typer.Argument(
-            metavar="[CALL]",
+            metavar="CALL",
             help="Id of a call, or its beginning.",
             autocompletion=complete_call,
             show_default=False,

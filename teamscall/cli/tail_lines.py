@@ -191,6 +191,8 @@ def _fact(record: records.CallRecord) -> Piece:
             if record.open:
                 return Piece(f"listening ({status})", "fact")
             return Piece(f"not listening ({status})", "bad")
+        case records.RecordingSeen():
+            return Piece(f"recording {record.status}", "fact")
         case records.Interrupted():
             why = "" if record.why == "order" else f" ({record.why})"
             return Piece(

@@ -85,6 +85,11 @@ class LiveView(View):
         if self._forms and wanted.talk:
             self._hears = self._hears.plus("partials", "turns")
         self._console = console or Console(file=sys.stdout, highlight=False)
+        self._labels = Labels()
+        self._waiting: collections.deque[Line | str] = collections.deque()
+        self._now: dict[str, _Now] = {}
+        self._day = moment(0).date()
+        self._timer: asyncio.TimerHandle | None = None
         # No thread of its own, and stderr stays what it is.
         self._live = Live(
             console=self._console,
@@ -94,11 +99,6 @@ class LiveView(View):
             redirect_stderr=False,
             get_renderable=self._forming,
         )
-        self._labels = Labels()
-        self._waiting: collections.deque[Line | str] = collections.deque()
-        self._now: dict[str, _Now] = {}
-        self._day = moment(0).date()
-        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def hears(self) -> Selection:
@@ -260,22 +260,21 @@ class LiveView(View):
         )
         body = Text(" ").join(Text(piece.text, _TONES[piece.tone]) for piece in line.pieces)
         latency = "" if line.latency_ms is None else duration(line.latency_ms)
-        width = self._console.width
-        right = LATENCY_COLUMNS
-        if width - head.cell_len - right < MIN_TEXT_COLUMNS:
-            right = 0  # a narrow window: after the text
+        width, left, right = self._console.width, head.cell_len, LATENCY_COLUMNS
+        if width - left - right < MIN_TEXT_COLUMNS:  # a narrow window
+            rows.append(head)
+            head, left, right = Text("  "), 2, 0
             if latency:
                 body.append(f" ({latency})", "dim")
-        room = max(8, width - head.cell_len - right)
-        indent = " " * head.cell_len
+        room = max(8, width - left - right)
         for number, part in enumerate(body.wrap(self._console, room, overflow="fold")):
             part.rstrip()
-            row = Text.assemble(head if number == 0 else indent, part)
+            row = Text.assemble(" " * left if number else head, part)
             if number == 0 and right and latency:
-                gap = max(1, width - row.cell_len - len(latency))
-                row.append(" " * gap + latency, "dim")
-            row.no_wrap, row.overflow = True, "ignore"
+                row.append(" " * max(1, width - row.cell_len - len(latency)) + latency, "dim")
             rows.append(row)
+        for row in rows:
+            row.no_wrap, row.overflow = True, "crop"
         return rows
 
 

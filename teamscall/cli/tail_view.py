@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -130,10 +129,9 @@ def json_line(event: Mapping[str, Any]) -> str:
     if line.isprintable():
         return line
     # What is not printable is inside of strings: JSON's own blanks are spaces here.
-    return "".join(_escaped(char) for char in line)
+    return "".join(char if char.isprintable() else _escaped(char) for char in line)
 
 
 def _escaped(char: str) -> str:
-    if char.isprintable() or unicodedata.category(char) in ("Zs", "Cn"):
-        return char
-    return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"
+    # json leaves DEL as it is: in JSON it is allowed.
+    return "\\u007f" if char == "\x7f" else json.dumps(char)[1:-1]
