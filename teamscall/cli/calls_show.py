@@ -10,7 +10,7 @@ from rich.text import Text
 
 from teamscall.cli.calls_view import console, cost_words, outcome_style, who_words
 from teamscall.cli.moments import lasted, local
-from teamscall.cli.timeline import LEGEND, picture
+from teamscall.cli.timeline import LEGEND, heard_between, picture
 from teamscall.journal.figures import STAGES
 from teamscall.journal.history import CallLine
 from teamscall.journal.whole import Happened, Whole
@@ -19,9 +19,9 @@ _LANE_STYLES = {"caller": "cyan", "bot": "green", "cut": "yellow", "errors": "re
 STAGE_WORDS = {
     "endpoint": "pause noticed",
     "transcript": "words known",
-    "first_text": "first word thought",
-    "first_audio": "first sound made",
-    "first_frame": "first frame sent",
+    "firstText": "first word thought",
+    "firstAudio": "first sound made",
+    "firstFrame": "first frame sent",
 }
 
 
@@ -98,7 +98,7 @@ def _print_timeline(out: Console, call: Whole, now_ms: int) -> None:
     for lane in drawn.lanes:
         style = _LANE_STYLES.get(lane.name, "")
         out.print(
-            Text.assemble((f"{lane.name:<10}", "dim"), (lane.cells.rstrip(), style)), no_wrap=True
+            Text.assemble((lane.name.ljust(10), "dim"), (lane.cells.rstrip(), style)), no_wrap=True
         )
     for row in drawn.axis:
         out.print(Text(" " * 10 + row, style="dim"), no_wrap=True)
@@ -128,7 +128,7 @@ def _print_turns(out: Console, call: Whole) -> None:
     for turn in call.turns:
         first = "" if turn.first_frame_ms is None else f"{turn.first_frame_ms:.0f} ms"
         table.add_row(
-            _offset(call, turn.wall_ms - turn.heard_ms),
+            _offset(call, heard_between(turn, call.events)[0]),
             str(turn.turn),
             turn.kind,
             Text(turn.status, style="" if turn.status == "completed" else "yellow"),
@@ -180,12 +180,16 @@ def _print_transcript(out: Console, call: Whole) -> None:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for words in call.transcript:
+    turns = {turn.turn: turn for turn in call.turns}
+    began = {turn: heard_between(one, call.events)[0] for turn, one in turns.items()}
+    # A turn that was cut is over once it is known why: it is told where it began.
+    said = [(began.get(words.turn or 0, words.wall_ms), words) for words in call.transcript]
+    for wall_ms, words in sorted(said, key=lambda one: one[0]):
         text = Text(words.text, style="")
         if words.speaker == "bot" and words.status != "completed":
             text = _cut(words.text, words.heard)
         table.add_row(
-            Text(_offset(call, words.wall_ms), style="dim"),
+            Text(_offset(call, wall_ms), style="dim"),
             Text(words.speaker, style=_LANE_STYLES.get(words.speaker, "")),
             text,
         )
@@ -198,11 +202,9 @@ def _cut(said: str, heard: str) -> Text:
     if not said.startswith(heard):
         return Text.assemble(heard, (" /", "yellow"), (f" ({said})", "dim"))
     rest = said[len(heard) :].strip()
-    return (
-        Text.assemble(heard.rstrip(), (" / ", "yellow"), (rest, "dim strike"))
-        if rest
-        else Text(heard)
-    )
+    if not rest:
+        return Text(heard)
+    return Text.assemble(f"{heard} ".lstrip(), ("/ ", "yellow"), (rest, "dim strike"))
 
 
 def _offset(call: Whole, wall_ms: int) -> str:

@@ -101,15 +101,15 @@ def print_list(lines: Sequence[CallLine], now_ms: int) -> None:
     table.add_column("TURNS", justify="right", no_wrap=True)
     if wide:
         table.add_column("CUT", justify="right", no_wrap=True)
-    table.add_column("P50 MS", justify="right", no_wrap=True)
+    table.add_column("P50 MS", justify="right", no_wrap=True, min_width=6)
     if wider:
-        table.add_column("P95 MS", justify="right", no_wrap=True)
+        table.add_column("P95 MS", justify="right", no_wrap=True, min_width=6)
         table.add_column("ERR", justify="right", no_wrap=True)
     if wide:
         table.add_column("ENDED", no_wrap=True, overflow="ellipsis", max_width=30)
     short = short_ids([line.call_id or line.attempt for line in lines])
     for line in lines:
-        answer = line.latency.get("first_frame")
+        answer = line.latency.get("firstFrame")
         ended = f"{line.reason} by {line.ended_by}" if line.ended_by else line.reason
         up = line.outcome not in ("refused", "ringing") and not (line.attempt and not line.turns)
         cells = [
@@ -213,9 +213,8 @@ def _csv_row(line: CallLine) -> dict[str, object]:
     }
     for stage in STAGES:
         found = line.latency.get(stage)
-        name = "".join(part.capitalize() if i else part for i, part in enumerate(stage.split("_")))
-        row[f"{name}P50Ms"] = "" if found is None else round(found.p50, 1)
-        row[f"{name}P95Ms"] = "" if found is None else round(found.p95, 1)
+        row[f"{stage}P50Ms"] = "" if found is None else round(found.p50, 1)
+        row[f"{stage}P95Ms"] = "" if found is None else round(found.p95, 1)
     return row
 
 

@@ -18,7 +18,7 @@ LEGEND = (
     ("█", "the bot"),
     ("▼", "interruption"),
     ("△", "went on"),
-    ("━", "open, active"),
+    ("━", "open"),
     ("┄", "closed"),
     ("!", "trouble"),
 )
@@ -57,8 +57,8 @@ def picture(call: Whole, width: int, now_ms: int) -> Picture:
         return min(columns - 1, max(0, int(share * columns)))
 
     lanes = [
-        Lane("caller", _caller(call.turns, at, columns)),
-        Lane("bot", _bot(call.turns, at, columns)),
+        Lane("caller", _caller(call, at, columns)),
+        Lane("bot", _bot(call, at, columns)),
         Lane("cut", _marks(call.events, {"barge-in": "▼", "carried-on": "△"}, at, columns)),
         *_states(call.events, at, columns),
         Lane("errors", _marks(call.events, {"trouble": "!"}, at, columns)),
@@ -69,12 +69,22 @@ def picture(call: Whole, width: int, now_ms: int) -> Picture:
 Place = Callable[[float], int]
 
 
-def _caller(turns: Iterable[TurnTaken], at: Place, columns: int) -> str:
+def heard_between(turn: TurnTaken, events: Iterable[Happened]) -> tuple[int, int]:
+    """From when to when the turn was heard, epoch ms. One that was cut was heard until then,
+    and over only once it was known why."""
+    end = turn.wall_ms
+    if turn.status != "completed":
+        cut = [e.wall_ms for e in events if e.kind == "barge-in" and e.turn == turn.turn]
+        end = min(end, max(cut, default=end))
+    return end - turn.heard_ms, end
+
+
+def _caller(call: Whole, at: Place, columns: int) -> str:
     cells = [" "] * columns
-    for turn in turns:
+    for turn in call.turns:
         if turn.first_frame_ms is None or turn.kind != "answer":
             continue
-        begin = turn.wall_ms - turn.heard_ms
+        begin, _ = heard_between(turn, call.events)
         word = at(begin - turn.first_frame_ms)
         for column in range(word + 1, at(begin)):
             cells[column] = "·"
@@ -82,13 +92,14 @@ def _caller(turns: Iterable[TurnTaken], at: Place, columns: int) -> str:
     return "".join(cells)
 
 
-def _bot(turns: Iterable[TurnTaken], at: Place, columns: int) -> str:
+def _bot(call: Whole, at: Place, columns: int) -> str:
     cells = [" "] * columns
-    for turn in turns:
+    for turn in call.turns:
         if turn.status == "failed":
             cells[at(turn.wall_ms)] = "×"
         elif turn.heard_ms > 0:
-            for column in range(at(turn.wall_ms - turn.heard_ms), at(turn.wall_ms) + 1):
+            begin, end = heard_between(turn, call.events)
+            for column in range(at(begin), at(end) + 1):
                 cells[column] = "█"
     return "".join(cells)
 
@@ -102,9 +113,9 @@ def _marks(events: Iterable[Happened], signs: dict[str, str], at: Place, columns
 
 
 def _states(events: Iterable[Happened], at: Place, columns: int) -> Iterable[Lane]:
-    """The recording gate and the recording status, where the call told of them."""
+    """The recording gate; of a call that has none, the recording status."""
     events = tuple(events)
-    for kind, name, good in (("gate", "gate", "open"), ("recording", "recording", "active")):
+    for kind, good in (("gate", "open"), ("recording", "active")):
         changes = [event for event in events if event.kind == kind]
         if not changes:
             continue
@@ -113,7 +124,8 @@ def _states(events: Iterable[Happened], at: Place, columns: int) -> Iterable[Lan
             sign = "━" if event.state == good else "┄"
             begin = at(event.wall_ms)
             cells[begin:] = sign * (columns - begin)
-        yield Lane(name, "".join(cells))
+        yield Lane(kind, "".join(cells))
+        return
 
 
 def _axis(seconds: float, columns: int) -> tuple[str, str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-STAGES = ("endpoint", "transcript", "first_text", "first_audio", "first_frame")
-STAGE_COLUMNS = ", ".join(f"{stage}_ms" for stage in STAGES)
+STAGES = ("endpoint", "transcript", "firstText", "firstAudio", "firstFrame")
+STAGE_COLUMNS = "endpoint_ms, transcript_ms, first_text_ms, first_audio_ms, first_frame_ms"
 
 
 class Quantiles(msgspec.Struct, frozen=True, rename="camel"):

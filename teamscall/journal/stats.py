@@ -171,8 +171,7 @@ def _trend(
     width = max(1, -(-(until + 1 - begin) // SLICES))
     calls = dict(
         connection.execute(
-            "SELECT min(:last, (at - :begin) / :width), count(*)"
-            f" FROM ({_LINES}) GROUP BY 1",
+            f"SELECT min(:last, (at - :begin) / :width), count(*) FROM ({_LINES}) GROUP BY 1",
             {"since": begin, "begin": begin, "width": width, "last": SLICES - 1},
         ).fetchall()
     )
