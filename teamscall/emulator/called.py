@@ -131,7 +131,7 @@ class Phone:
     """Takes calls from ``run`` to its end: ``answering.calls`` of them, or until ``stop``."""
 
     def __init__(self, plan: Plan, answering: Answering, house: House, clock: Clock) -> None:
-        self._plan = msgspec.structs.replace(plan, direction="outbound")
+        self._plan = plan
         self._answering = answering
         self._house = house
         self._clock = clock

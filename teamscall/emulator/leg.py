@@ -78,7 +78,7 @@ class Leg:
         self.handshake_ms = 0.0
         self.wants_link = False  # for the shell to carry out; ``linked`` follows
         self.outcome: wire.Outcome | None = None  # StandIn: to be posted to the bridge
-        self._plan = plan
+        self._plan = msgspec.structs.replace(plan, direction="outbound")
         self._answering = answering
         self._asked = asked
         self._url = url
