@@ -125,7 +125,8 @@ def _line(record: records.CallRecord) -> Line | None:
         case records.TurnEnded():
             who = "bot"
             pieces = _turn(record)
-            latency = record.latency.first_frame_ms
+            if record.kind == "answer":  # nobody waited for the others
+                latency = record.latency.first_frame_ms
         case records.EngineTrouble():
             who = "engine"
             fatal = ", and that ends it" if record.fatal else ""

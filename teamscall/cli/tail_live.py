@@ -18,9 +18,9 @@ from rich.live import Live
 from rich.text import Text
 
 from teamscall.calls import records
-from teamscall.cli.meters import filled
+from teamscall.cli.meters import METER_FLOOR_DBFS, filled
 from teamscall.cli.tail_events import LEVELS, Selection
-from teamscall.cli.tail_lines import Labels, Line, Tone, duration, legible, level, line_of
+from teamscall.cli.tail_lines import Labels, Line, Tone, duration, legible, line_of
 from teamscall.cli.tail_view import WHO_COLUMNS, View, moment, who
 from teamscall.control.told import record_of
 from teamscall.errors import OutputLost
@@ -33,7 +33,7 @@ MAX_WAITING = 1000
 FORMING_CHARS = 2000
 LATENCY_COLUMNS = 9
 MIN_TEXT_COLUMNS = 24
-_METER_COLUMNS = 16
+MAX_METER_COLUMNS = 24
 
 _TONES: dict[Tone, str] = {
     "caller": "cyan",
@@ -207,12 +207,14 @@ class LiveView(View):
 
     def _meters(self, call_id: str, levels: records.AudioLevels) -> Text:
         row = Text.assemble(" " * 10, self._label(call_id))
-        for name, dbfs in (("caller", levels.caller_dbfs), ("bot", levels.bot_dbfs)):
-            full = filled(dbfs, _METER_COLUMNS) if dbfs is not None else 0
+        room = self._console.width - 1 - row.cell_len - len("caller  -99 dB  bot  -99 dB")
+        columns = max(4, min(room // 2, MAX_METER_COLUMNS))
+        for name, dbfs in (("caller", levels.caller_dbfs), ("  bot", levels.bot_dbfs)):
+            full = filled(dbfs, columns) if dbfs is not None else 0
             row.append(f"{name} ", "dim")
-            row.append("█" * full, _TONES[name])  # type: ignore[index]
-            row.append("·" * (_METER_COLUMNS - full), "dim")
-            row.append(f" {level(dbfs):<10}", "dim")
+            row.append("█" * full, _TONES["caller" if name == "caller" else "bot"])
+            row.append("·" * (columns - full), "dim")
+            row.append(f"{_decibels(dbfs):>7}", "dim")
         return row
 
     # --- lines that stay -----------------------------------------------------------
@@ -260,7 +262,8 @@ class LiveView(View):
         )
         body = Text(" ").join(Text(piece.text, _TONES[piece.tone]) for piece in line.pieces)
         latency = "" if line.latency_ms is None else duration(line.latency_ms)
-        width, left, right = self._console.width, head.cell_len, LATENCY_COLUMNS
+        width, left = self._console.width, head.cell_len
+        right = LATENCY_COLUMNS if line.who == "bot" else 0
         if width - left - right < MIN_TEXT_COLUMNS:  # a narrow window
             rows.append(head)
             head, left, right = Text("  "), 2, 0
@@ -276,6 +279,12 @@ class LiveView(View):
         for row in rows:
             row.no_wrap, row.overflow = True, "crop"
         return rows
+
+
+def _decibels(dbfs: float | None) -> str:
+    if dbfs is None:
+        return "closed"  # the recording gate
+    return "quiet" if dbfs < METER_FLOOR_DBFS else f"{dbfs:.0f} dB"
 
 
 def _end_of(text: str, columns: int) -> str:

@@ -480,8 +480,8 @@ def test_meters_are_drawn_while_they_are_wanted() -> None:
             assert view._now == {}
 
     asyncio.run(run())
-    assert "caller ████████········ -30 dBFS" in drawn(console)
-    assert "bot ················ silent" in drawn(console)
+    assert "caller ████████████············ -30 dB" in drawn(console)
+    assert "bot ························  quiet" in drawn(console)
 
 
 def test_a_crowd_leaves_room_for_the_lines() -> None:
