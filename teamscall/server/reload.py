@@ -237,8 +237,12 @@ class Reloading:
         Raises:
             ConfigError, InputError, ListenError: something is wrong with it.
         """
+        file = self._source.loaded.path
+        if file is not None and not file.exists():
+            raise _gone(file, None)
         loaded = self._source.load()
-        _same_file(self._source.loaded.path, loaded.path)
+        if file is not None and loaded.path != file:
+            raise _gone(file, loaded.path)
         running = self.config
         needs_restart = tuple(
             path for path in differing(running, loaded.config) if _under(path, RESTART)
@@ -307,14 +311,12 @@ def _engine_changes(running: Config, plan: _Plan) -> bool:
     return any(_under(path, ENGINE[engine]) for path in plan.changed)
 
 
-def _same_file(running: Path | None, found: Path | None) -> None:
-    """A file that went away must not turn the configuration into the defaults, or another's."""
-    if running is None or found == running:
-        return
-    instead = f"{found} would be read instead" if found else "there is no other"
-    raise ConfigError(
-        f"The configuration file {running} is gone.",
-        problems=(f"{running} is gone; {instead}",),
+def _gone(file: Path, instead: Path | None) -> ConfigError:
+    """Without the file it must not come to the defaults, or to another file by itself."""
+    problem = f"{instead} would be read instead of {file}" if instead else f"{file} is gone"
+    return ConfigError(
+        "The configuration file is not there any more.",
+        problems=(problem,),
         hint="Put it back, or restart the bridge.",
     )
 
