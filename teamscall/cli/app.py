@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 from teamscall import __version__
-from teamscall.cli import call, calls, config, demo, emulate, fake_openai, mcp, serve, tail, tool
+from teamscall.cli import (
+    call,
+    calls,
+    config,
+    control,
+    demo,
+    emulate,
+    fake_openai,
+    mcp,
+    serve,
+    status,
+    tail,
+    tool,
+    verbs,
+)
 
 app = typer.Typer(
     name="teamscall",
@@ -41,8 +55,11 @@ def root(
 demo.register(app)
 serve.register(app)
 emulate.register(app)
+verbs.register(app)
+status.register(app)
 config.register(app)
 fake_openai.register(app)
+control.register(app)
 tail.register(app)
 calls.register(app)
 call.register(app)
