@@ -1,0 +1,8 @@
+"""The bridge as a process is the bridge room's rig."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "bridge"))
