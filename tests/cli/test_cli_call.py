@@ -1,0 +1,249 @@
+"""`teamscall call` as a process, through a real bridge, to phones in both dialects."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from placing_rig import ANN, PHONE, TARGET, Ran, Site, finish, line_with, phone, placing_bridge
+from placing_rig import run as command
+from placing_rig import start as begin
+
+from teamscall.control.following import STATES
+from teamscall.emulator.answering import Answer
+from teamscall.wire.events import Dialect
+
+OUTCOMES: list[tuple[Answer, str, int]] = [
+    ("busy", "busy", 8),
+    ("declined", "declined", 9),
+    ("failed", "failed", 1),
+    ("no-answer", "no-answer", 7),
+]
+BOTH: tuple[Dialect, ...] = ("csharp", "standin")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with placing_bridge(tmp_path_factory.mktemp("b")) as running:
+        yield running
+
+
+def words(dialect: Dialect, *more: str) -> tuple[str, ...]:
+    return ("call", TARGET[dialect], "--via", dialect, *more)
+
+
+def states(ran: Ran) -> list[str]:
+    """Every state that was said, each once, in its order."""
+    said = [line["state"] for line in ran.lines]
+    assert said == sorted(said, key=STATES.index)
+    return list(dict.fromkeys(said))
+
+
+@pytest.mark.parametrize(("answer", "outcome", "code"), OUTCOMES)
+def test_each_outcome_has_its_exit_code_in_both_dialects(
+    site: Site, answer: Answer, outcome: str, code: int
+) -> None:
+    async def one(dialect: Dialect) -> None:
+        async with phone(site, dialect, answer):
+            ran = await command(site, *words(dialect, "--json", "-m", "Hello"))
+        assert (ran.code, ran.last["outcome"], ran.last["exitCode"]) == (code, outcome, code), ran
+        assert states(ran)[-1] == "ended"
+        assert not {"answered", "talking"} & set(states(ran))
+        assert all(line["version"] == 1 and line["attempt"] for line in ran.lines)
+
+    async def both() -> None:
+        await asyncio.gather(*map(one, BOTH))
+
+    asyncio.run(both())
+
+
+def test_a_notification_is_followed_until_it_was_heard(site: Site) -> None:
+    async def one(dialect: Dialect) -> None:
+        async with phone(site, dialect) as house:
+            ran = await command(site, *words(dialect, "--json", "--mode", "notify", "-m", "Hi."))
+            await asyncio.wait_for(house.ended.wait(), 20)
+        assert ran.code == 0, ran
+        assert states(ran)[-3:] == ["answered", "talking", "ended"]
+        last = ran.last
+        assert (last["outcome"], last["messageHeard"], last["endedBy"]) == ("answered", True, "bot")
+        assert last["callId"] == house.asked[0].call_id
+        assert 0 < last["durationMs"] <= last["elapsedMs"]
+
+    async def both() -> None:
+        await asyncio.gather(*map(one, BOTH))
+
+    asyncio.run(both())
+
+
+def test_a_notification_that_was_cut_off_failed(site: Site) -> None:
+    async def run() -> Ran:
+        async with phone(site, "csharp", duration_s=0.5):
+            long = "one two three four five six seven eight nine ten eleven twelve"
+            return await command(site, *words("csharp", "--mode", "notify", "-m", long))
+
+    ran = asyncio.run(run())
+    assert ran.code == 1
+    assert "was not heard to its end" in ran.out
+    assert "the other side" in ran.out
+
+
+def test_a_conversation_goes_on_after_the_command(site: Site) -> None:
+    async def run() -> None:
+        async with phone(site, "csharp") as house:
+            ran = await command(site, *words("csharp"), "-m", "-", given=b"Good morning.\n")
+            call_id = house.asked[0].call_id
+            assert ran.code == 0, ran
+            assert f"teamscall end {call_id}" in ran.out
+            assert "ringing" in ran.err
+            assert house.asked[0].message == "Good morning."
+            told = await command(
+                site, "tool", "run", json.dumps({"action": "get_status", "callId": call_id})
+            )
+            assert told.last["call"]["state"] == "talking"
+            assert told.last["call"]["mode"] == "conversation"
+
+    asyncio.run(run())
+
+
+def test_a_dry_run_lists_every_gate_and_rings_nobody(site: Site) -> None:
+    async def run() -> None:
+        async with phone(site, "csharp") as house:
+            good, bad, plain = await asyncio.gather(
+                command(site, *words("csharp", "--dry-run", "--json")),
+                command(site, "call", "user:somebody-else", "--dry-run", "--json"),
+                command(site, "call", "user:somebody-else", "--dry-run"),
+            )
+            assert not house.ringing.is_set()
+        assert (good.code, good.last["wouldPlace"]) == (0, True)
+        assert all(gate["passed"] for gate in good.last["gates"])
+        assert len(good.last["gates"]) >= 10
+        assert (bad.code, bad.last["wouldPlace"]) == (5, False)
+        refusing = [gate["gate"] for gate in bad.last["gates"] if not gate["passed"]]
+        assert "allowed" in refusing
+        assert plain.code == 5
+        assert "would not be rung" in plain.out
+        assert "REFUSES" in plain.out
+
+    asyncio.run(run())
+
+
+def test_a_refused_call_says_which_gate(site: Site) -> None:
+    async def run() -> tuple[Ran, Ran]:
+        plain, lines = await asyncio.gather(
+            command(site, "call", "user:somebody-else"),
+            command(site, "call", "user:somebody-else", "--json"),
+        )
+        return plain, lines
+
+    plain, lines = asyncio.run(run())
+    assert (plain.code, lines.code) == (5, 5)
+    assert "outbound.allow_to" in plain.err
+    assert plain.out == ""
+    last = lines.last
+    assert (last["outcome"], last["reason"], last["exitCode"]) == ("refused", "refused", 5)
+    assert "allowed" in [gate["gate"] for gate in last["gates"]]
+
+
+def test_a_gateway_that_never_comes_is_exit_code_4(site: Site) -> None:
+    ran = asyncio.run(command(site, *words("csharp", "--json")))
+    assert ran.code == 4, ran
+    assert states(ran) == ["requested", "waiting", "ended"]
+    assert "gateway" in ran.last["summary"]
+
+
+def test_ctrl_c_while_it_rings_hangs_up(site: Site) -> None:
+    async def one(dialect: Dialect) -> None:
+        async with phone(site, dialect, "pick-up", ring_s=20) as house:
+            process = await begin(site, *words(dialect, "--json"))
+            await line_with(process, "ringing")
+            await asyncio.wait_for(house.ringing.wait(), 20)
+            process.send_signal(signal.SIGINT)
+            ran = await finish(process)
+            await asyncio.wait_for(house.ended.wait(), 20)
+        assert ran.code == 130, ran
+        assert (ran.last["outcome"], ran.last["exitCode"]) == ("cancelled", 130)
+        assert "Hanging up." in ran.err
+        assert house.reports[0].outcome != "completed" or not house.reports[0].sent.frames
+
+    async def both() -> None:
+        await asyncio.gather(*map(one, BOTH))
+
+    asyncio.run(both())
+
+
+def test_ctrl_c_after_the_answer_leaves_the_call_running(site: Site) -> None:
+    async def run() -> None:
+        async with phone(site, "csharp") as house:
+            process = await begin(site, *words("csharp", "--json", "--wait", "ended"))
+            await line_with(process, "answered")
+            process.send_signal(signal.SIGINT)
+            ran = await finish(process)
+            call_id = house.asked[0].call_id
+            assert ran.code == 130, ran
+            assert ran.last["outcome"] == "answered"
+            assert f"teamscall end {call_id}" in ran.last["summary"]
+            assert not house.ended.is_set()
+            done = await command(
+                site, "tool", "run", "-",
+                given=json.dumps({"action": "end_call", "callId": call_id}).encode(),
+            )  # fmt: skip
+            assert (done.code, done.last) == (0, {"version": 1, "ok": True, "callId": call_id})
+            await asyncio.wait_for(house.ended.wait(), 20)
+
+    asyncio.run(run())
+
+
+def test_the_timeout_bounds_the_command_and_not_the_call(site: Site) -> None:
+    async def run() -> None:
+        async with phone(site, "csharp", ring_s=20) as house:
+            ran = await command(site, *words("csharp", "--json", "--timeout", "1"))
+            assert ran.code == 6, ran
+            assert ran.last["state"] == "ringing"
+            assert ran.last["outcome"] is None
+            assert "It goes on" in ran.err
+            assert not house.ended.is_set()
+
+    asyncio.run(run())
+
+
+def test_a_bridge_that_dies_is_exit_code_4_and_a_sentence(tmp_path: Path) -> None:
+    async def run(site: Site) -> Ran:
+        async with phone(site, "standin", ring_s=20):
+            process = await begin(site, *words("standin", "--json"))
+            await line_with(process, "ringing")
+            site.bridge.process.kill()
+            return await finish(process)
+
+    with placing_bridge(tmp_path) as site:
+        ran = asyncio.run(run(site))
+    assert ran.code == 4, ran
+    assert "may still be rung" in ran.err
+    assert "`teamscall calls`" in ran.err
+    assert ran.last["outcome"] is None
+
+
+@pytest.mark.parametrize(
+    ("more", "given", "says"),
+    [
+        (("-m", "-"), b"  \n", "no message on stdin"),
+        (("-m", "-"), b"\xff\xfe", "no UTF-8"),
+        (("-m", "x" * 4001), None, "longer than 4000"),
+    ],
+)
+def test_a_message_that_cannot_be_said_is_a_wrong_option(
+    site: Site, more: tuple[str, ...], given: bytes | None, says: str
+) -> None:
+    ran = asyncio.run(command(site, "call", ANN, *more, given=given))
+    assert ran.code == 2
+    assert says in ran.err
+
+
+def test_no_bridge_is_one_sentence(tmp_path: Path, site: Site) -> None:
+    nowhere = site._replace(socket=str(tmp_path / "none.sock"))
+    ran = asyncio.run(command(nowhere, "call", PHONE))
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.startswith("teamscall: No bridge is running")
