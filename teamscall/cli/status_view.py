@@ -13,6 +13,8 @@ from teamscall.cli.moments import lasted, local
 from teamscall.control.protocol import CallStatus, Status, Who
 from teamscall.text import printable
 
+WIDE = 100  # columns, for two more of the table
+_GAP, _WHO, _LEAST_WHO = "  ", 3, 8
 _DIALECTS = {"csharp": "C# gateway", "standin": "StandIn"}
 _COLOURS = {
     "requested": "yellow",
@@ -58,36 +60,48 @@ def _print_facts(rows: Iterable[tuple[str, str]]) -> None:
 
 
 def _print_calls(calls: tuple[CallStatus, ...]) -> None:
+    """Who it is gets the room that is left: every other column is shown whole."""
     out = calls_view.console()
-    wide = out.width >= 100
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("CALL", no_wrap=True, overflow="fold")
-    table.add_column("STATE", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("WHO", no_wrap=True, overflow="ellipsis", min_width=8, ratio=1)
-    table.add_column("SINCE", justify="right", no_wrap=True)
-    table.add_column("TURNS", justify="right", no_wrap=True)
-    table.add_column("HEARS", no_wrap=True)
-    if wide:
-        table.add_column("ENGINE", no_wrap=True)
-        table.add_column("THROUGH", no_wrap=True)
+    heads = ["CALL", "STATE", "", "WHO", "SINCE", "TURNS", "HEARS"]
+    if out.width >= WIDE:
+        heads += ["ENGINE", "THROUGH"]
     names = calls_view.short_ids([call.call_id or call.attempt for call in calls])
-    for call in calls:
-        up = call.state in ("talking", "goodbye", "lost")
-        cells = [
-            Text(printable(names[call.call_id or call.attempt], 80)),
-            Text(call.state, style=_COLOURS.get(call.state, "")),
-            Text("out" if call.direction == "outbound" else "in", style="dim"),
-            Text(_who(call)),
-            Text(lasted(call.duration_ms)),
-            Text(str(call.turns) if up else ""),
-            Text(("yes" if call.hears else "no") if up else ""),
-        ]
-        if wide:
-            starting = "" if call.engine_ready or not up else " (starting)"
-            cells += [Text(call.engine + starting), Text(_DIALECTS[call.dialect])]
+    rows = [_row(call, names, wide=out.width >= WIDE) for call in calls]
+    whole = [max(len(head), *(len(row[i]) for row in rows)) for i, head in enumerate(heads)]
+    left = out.width - sum(whole) + whole[_WHO] - len(_GAP) * (len(heads) - 1)
+    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="dim")
+    for i, head in enumerate(heads):
+        table.add_column(
+            head,
+            justify="right" if head in ("SINCE", "TURNS") else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            max_width=max(_LEAST_WHO, left) if i == _WHO else None,
+        )
+    for call, row in zip(calls, rows, strict=True):
+        cells = [Text(cell) for cell in row]
+        cells[1].stylize(_COLOURS.get(call.state, ""))
         table.add_row(*cells)
     out.print(table)
+
+
+def _row(call: CallStatus, names: Mapping[str, str], *, wide: bool) -> list[str]:
+    up = call.state in ("talking", "goodbye", "lost")
+    row = [
+        printable(names[call.call_id or call.attempt], 80),
+        call.state,
+        "out" if call.direction == "outbound" else "in",
+        _who(call),
+        lasted(call.duration_ms),
+        str(call.turns) if up else "",
+        ("yes" if call.hears else "no") if up else "",
+    ]
+    if wide:
+        row += [
+            call.engine + ("" if call.engine_ready or not up else " (starting)"),
+            _DIALECTS[call.dialect],
+        ]
+    return row
 
 
 def _of_bridge(status: Status) -> Iterable[tuple[str, str]]:
