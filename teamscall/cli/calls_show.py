@@ -67,7 +67,9 @@ def _facts(call: Whole, now_ms: int) -> Iterator[tuple[str, str]]:
         yield "answered", f"{local(line.answered_ms)}, after {rang}"
     if line.outcome == "refused":
         return
-    if line.ended_ms is None:
+    if line.ended_ms is None and line.outcome == "interrupted":
+        yield "ended", "unknown: the bridge was killed, and was not started again"
+    elif line.ended_ms is None:
         yield "ended", f"not yet, {lasted(now_ms - line.started_ms)} so far"
     else:
         by = f" by the {line.ended_by}" if line.ended_by else ""

@@ -92,22 +92,25 @@ def print_list(lines: Sequence[CallLine], now_ms: int) -> None:
     out = console()
     wide, wider = out.width >= 100, out.width >= 120
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("ID", no_wrap=True, overflow="fold")
-    table.add_column("STARTED", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("WHO", no_wrap=True, overflow="ellipsis", min_width=8, ratio=1)
-    table.add_column("OUTCOME", no_wrap=True)
-    table.add_column("LASTED", justify="right", no_wrap=True)
-    table.add_column("TURNS", justify="right", no_wrap=True)
-    if wide:
-        table.add_column("CUT", justify="right", no_wrap=True)
-    table.add_column("P50 MS", justify="right", no_wrap=True, min_width=6)
-    if wider:
-        table.add_column("P95 MS", justify="right", no_wrap=True, min_width=6)
-        table.add_column("ERR", justify="right", no_wrap=True)
+    short = short_ids([line.call_id or line.attempt for line in lines])
+    longest = max(map(len, short.values()))
+    table.add_column("ID", no_wrap=True, overflow="fold", min_width=min(longest, 24))
+    table.add_column("STARTED", no_wrap=True, min_width=12)
+    table.add_column("", no_wrap=True, min_width=3)
+    table.add_column("WHO", no_wrap=True, overflow="ellipsis", min_width=8)
+    table.add_column("OUTCOME", no_wrap=True, min_width=9)
+    for name, room in (
+        ("LASTED", True),
+        ("TURNS", True),
+        ("CUT", wide),
+        ("P50 MS", True),
+        ("P95 MS", wider),
+        ("ERR", wider),
+    ):
+        if room:
+            table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     if wide:
         table.add_column("ENDED", no_wrap=True, overflow="ellipsis", max_width=30)
-    short = short_ids([line.call_id or line.attempt for line in lines])
     for line in lines:
         answer = line.latency.get("firstFrame")
         ended = f"{line.reason} by {line.ended_by}" if line.ended_by else line.reason
@@ -150,7 +153,8 @@ def _when(wall_ms: int, now_ms: int) -> str:
 
 
 def _lasted(line: CallLine, now_ms: int) -> str:
-    if line.outcome == "refused":
+    cut_off = line.outcome == "interrupted" and line.ended_ms is None
+    if line.outcome == "refused" or cut_off:
         return ""
     if line.ended_ms is None:
         return lasted(now_ms - line.started_ms)

@@ -42,12 +42,13 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 def picture(call: Whole, width: int, now_ms: int) -> Picture:
-    """Draw it in ``width`` columns, labels included. A call that runs ends now."""
+    """Draw it in ``width`` columns, labels included. A call that runs ends now, one that was
+    cut off with the last that is known of it."""
     line = call.call
     begin = line.started_ms
     told = [turn.wall_ms for turn in call.turns] + [event.wall_ms for event in call.events]
     last = max([begin, *told])
-    if line.ended_ms is None:
+    if line.ended_ms is None and line.outcome != "interrupted":
         last = max(last, now_ms)
     end = max(begin + 1000, last if line.ended_ms is None else line.ended_ms)
     columns = max(20, width - _LABEL)

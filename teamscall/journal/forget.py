@@ -111,7 +111,7 @@ def _refuse_running(connection: sqlite3.Connection, call_id: str, attempt: str) 
     placing = connection.execute(
         "SELECT 1 FROM attempts WHERE attempt = ? AND ended_ms IS NULL", (attempt,)
     ).fetchone()
-    if running or placing:
+    if running or placing:  # a crash leaves such rows too; the next start ends them
         raise InputError(
             f"The call {call_id or attempt} is running.",
             hint="End it first. After a crash of the bridge, start it once: it closes the record.",

@@ -36,9 +36,10 @@ _OF_ATTEMPT = (
     "(SELECT outcome FROM attempts a WHERE a.call_id = calls.call_id"
     " AND a.asked_ms <= calls.opened_ms ORDER BY a.asked_ms DESC LIMIT 1)"
 )
+# A call that nobody ended runs, unless there is nobody left in whom it could.
 OUTCOME_SQL = f"""
     CASE
-        WHEN closed_ms IS NULL THEN 'running'
+        WHEN closed_ms IS NULL THEN iif(attended(), 'running', 'interrupted')
         WHEN direction = 'outbound'
             AND {_OF_ATTEMPT} IN ('no-answer', 'busy', 'declined', 'cancelled', 'refused', 'failed')
             THEN {_OF_ATTEMPT}
@@ -60,7 +61,9 @@ IN_VAIN_SQL = """
     NOT EXISTS (SELECT 1 FROM calls c WHERE c.call_id = attempts.call_id AND c.call_id != ''
         AND c.opened_ms >= attempts.asked_ms)
 """
-ATTEMPT_OUTCOME_SQL = "CASE WHEN ended_ms IS NULL THEN 'ringing' ELSE outcome END"
+ATTEMPT_OUTCOME_SQL = """
+    CASE WHEN ended_ms IS NULL THEN iif(attended(), 'ringing', 'interrupted') ELSE outcome END
+"""
 _FOREVER_MS = 2**62
 
 

@@ -5,6 +5,7 @@ Rows come newest first. Every text in them is printable already.
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ import msgspec
 from teamscall.errors import InputError
 from teamscall.journal import schema
 from teamscall.text import printable
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -174,7 +180,7 @@ def _rows(path: Path, table: str, row: type[_T], call_id: str, limit: int) -> li
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection to a journal of this version.
+    """A read-only connection to a journal of this version. Its SQL has ``attended()``.
 
     Raises:
         InputError: there is none at ``path``, or none that can be read.
@@ -189,6 +195,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         try:
             schema.refuse_newer(connection, path)
             schema.refuse_older(connection, path)
+            connection.create_function("attended", 0, functools.cache(lambda: attended(path)))
             yield connection
         finally:
             connection.close()
@@ -201,3 +208,31 @@ def _uri(path: Path) -> str:
     log = path.with_name(path.name + "-wal")
     still = not log.exists() and not os.access(path.absolute().parent, os.W_OK)
     return f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if still else ''}"
+
+
+def attended(path: Path) -> bool:
+    """Whether a bridge may be writing this journal now; False only where that is certain.
+
+    A bridge that was killed leaves calls that nobody ended; it left go of its lock as well.
+    """
+    lock = path.with_name(f"{path.name}.lock")  # see server.lock
+    try:
+        if fcntl is None or _lives(lock.read_text("ascii").strip()):
+            return True
+        # The number may be of another container: the lock is certain. A bridge that starts
+        # in these microseconds would be refused, so it is tried last.
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (OSError, ValueError):
+        return True
+    return False
+
+
+def _lives(number: str) -> bool:
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
