@@ -83,7 +83,7 @@ class Life:
     def not_asked(self, detail: str, *, may_ring: bool) -> Change | None:
         """It was asked and gave no call. ``may_ring``: its answer was lost."""
         self.asked = self.asked and may_ring
-        return self._end("failed", detail)
+        return self.fail(detail)
 
     def word(self, word: FarWord, detail: str) -> Change | None:
         """The far side says how it goes."""
@@ -120,6 +120,8 @@ class Life:
 
     def ring_timed_out(self, seconds: float) -> Change | None:
         """The time for ringing, or for waiting, is over."""
+        if not self.rings:
+            return None
         if self.state == "waiting":
             return self._end("failed", f"No C# gateway connected within {seconds:g} s.")
         if self.lingers:
