@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import msgspec
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -67,7 +68,7 @@ def _print_calls(calls: tuple[CallStatus, ...]) -> None:
         heads += ["ENGINE", "THROUGH"]
     names = calls_view.short_ids([call.call_id or call.attempt for call in calls])
     rows = [_row(call, names, wide=out.width >= WIDE) for call in calls]
-    whole = [max(len(head), *(len(row[i]) for row in rows)) for i, head in enumerate(heads)]
+    whole = [max(map(cell_len, [head, *(row[i] for row in rows)])) for i, head in enumerate(heads)]
     left = out.width - sum(whole) + whole[_WHO] - len(_GAP) * (len(heads) - 1)
     table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="dim")
     for i, head in enumerate(heads):
