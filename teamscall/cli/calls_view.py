@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -30,6 +31,7 @@ from teamscall.text import printable
 VERSION = 1  # of the JSON
 PIPE_COLUMNS = 120  # where there is no terminal to ask
 _SHORT_ID = 8
+_GAP = 2  # columns between columns
 _PHONE = re.compile(r"\+[0-9]{1,20}")
 _COLOURS = {
     "running": "cyan",
@@ -91,48 +93,51 @@ def print_list(lines: Sequence[CallLine], now_ms: int) -> None:
         return
     out = console()
     wide, wider = out.width >= 100, out.width >= 120
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    columns = ["ID", "STARTED", "", "WHO", "OUTCOME", ">LASTED", ">TURNS"]
+    columns += [">CUT"] * wide + [">P50 MS"] + [">P95 MS", ">ERR"] * wider + ["ENDED"] * wide
     short = short_ids([line.call_id or line.attempt for line in lines])
-    longest = max(map(len, short.values()))
-    table.add_column("ID", no_wrap=True, overflow="fold", min_width=min(longest, 24))
-    table.add_column("STARTED", no_wrap=True, min_width=12)
-    table.add_column("", no_wrap=True, min_width=3)
-    table.add_column("WHO", no_wrap=True, overflow="ellipsis", min_width=8)
-    table.add_column("OUTCOME", no_wrap=True, min_width=9)
-    for name, room in (
-        ("LASTED", True),
-        ("TURNS", True),
-        ("CUT", wide),
-        ("P50 MS", True),
-        ("P95 MS", wider),
-        ("ERR", wider),
-    ):
-        if room:
-            table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-    if wide:
-        table.add_column("ENDED", no_wrap=True, overflow="ellipsis", max_width=30)
-    for line in lines:
-        answer = line.latency.get("firstFrame")
-        ended = f"{line.reason} by {line.ended_by}" if line.ended_by else line.reason
-        up = line.outcome not in ("refused", "ringing") and not (line.attempt and not line.turns)
-        cells = [
-            Text(short[line.call_id or line.attempt]),
-            Text(_when(line.started_ms, now_ms)),
-            Text("out" if line.direction == "outbound" else "in", style="dim"),
-            Text(who_words(line.who, line.target)),
-            Text(line.outcome, style=outcome_style(line.outcome)),
-            Text(_lasted(line, now_ms)),
-            Text(str(line.turns) if up else ""),
-            *([Text(str(line.interruptions or ""))] if wide else []),
-            Text(f"{answer.p50:.0f}" if answer else ""),
-        ]
-        if wider:
-            cells.append(Text(f"{answer.p95:.0f}" if answer else ""))
-            cells.append(Text(str(line.errors or ""), style="red"))
-        if wide:
-            cells.append(Text(line.detail if line.outcome == "refused" else ended))
-        table.add_row(*cells)
+    rows = [_row(line, short, now_ms) for line in lines]
+    widths = {
+        name: max([cell_len(name.strip(">")), *(cell_len(row[name].plain) for row in rows)])
+        for name in columns
+    }
+    # What is too wide is a name first, then a reason.
+    for name, least in (("WHO", 8), ("ENDED", 8), ("ID", 4)):
+        over = sum(widths.values()) + _GAP * (len(columns) - 1) - out.width
+        if over > 0 and name in widths:
+            widths[name] = max(least, widths[name] - over)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
+    for name in columns:
+        table.add_column(
+            name.strip(">"),
+            justify="right" if name.startswith(">") else "left",
+            no_wrap=name != "ID",
+            overflow="fold" if name == "ID" else "ellipsis",
+            width=widths[name],
+        )
+    for row in rows:
+        table.add_row(*(row[name] for name in columns))
     out.print(table)
+
+
+def _row(line: CallLine, short: Mapping[str, str], now_ms: int) -> dict[str, Text]:
+    answer = line.latency.get("firstFrame")
+    ended = f"{line.reason} by {line.ended_by}" if line.ended_by else line.reason
+    up = line.outcome not in ("refused", "ringing") and not (line.attempt and not line.turns)
+    return {
+        "ID": Text(short[line.call_id or line.attempt]),
+        "STARTED": Text(_when(line.started_ms, now_ms)),
+        "": Text("out" if line.direction == "outbound" else "in", style="dim"),
+        "WHO": Text(who_words(line.who, line.target)),
+        "OUTCOME": Text(line.outcome, style=outcome_style(line.outcome)),
+        ">LASTED": Text(_lasted(line, now_ms)),
+        ">TURNS": Text(str(line.turns) if up else ""),
+        ">CUT": Text(str(line.interruptions or "")),
+        ">P50 MS": Text(f"{answer.p50:.0f}" if answer else ""),
+        ">P95 MS": Text(f"{answer.p95:.0f}" if answer else ""),
+        ">ERR": Text(str(line.errors or ""), style="red"),
+        "ENDED": Text(line.detail if line.outcome == "refused" else ended),
+    }
 
 
 def short_ids(ids: Sequence[str]) -> dict[str, str]:
