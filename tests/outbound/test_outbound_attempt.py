@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,22 +31,23 @@ def test_what_was_never_asked_is_never_hung_up() -> None:
 
 
 def test_what_rings_is_hung_up() -> None:
-    for end in (
-        lambda life: life.cancel("x"),
-        lambda life: life.fail("x"),
-        lambda life: life.ring_timed_out(1),
-    ):
-        change = end(ringing())
+    for change in (ringing().cancel("x"), ringing().fail("x"), ringing().ring_timed_out(1)):
         assert change is not None
         assert change.hang_up
 
 
 def test_a_far_side_that_says_it_is_over_need_not_be_told() -> None:
-    for word in ("no-answer", "busy", "declined", "failed"):
-        change = ringing().word(word, "d")  # type: ignore[arg-type]
-        assert change == Change("ended", word, "d")  # type: ignore[arg-type]
+    words: tuple[Literal["no-answer", "busy", "declined", "failed"], ...] = (
+        "no-answer",
+        "busy",
+        "declined",
+        "failed",
+    )
+    for word in words:
+        change = ringing().word(word, "d")
+        assert change == Change("ended", word, "d")
         change = ringing().closed(closed(word))
-        assert change == Change("ended", word)  # type: ignore[arg-type]
+        assert change == Change("ended", word)
 
 
 def test_a_refusal_rings_nowhere_and_a_lost_answer_may() -> None:
