@@ -136,6 +136,11 @@ class Journal:
         return self._written
 
     @property
+    def queued(self) -> int:
+        """Records that wait for the disk."""
+        return self._queue.qsize()
+
+    @property
     def failing(self) -> bool:
         """Whether the disk refuses records now."""
         return self._failing

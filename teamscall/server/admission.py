@@ -19,6 +19,8 @@ from teamscall.config import Config
 from teamscall.server.credentials import PreviousUse, Secrets
 from teamscall.server.limits import FailedAttempts
 from teamscall.server.refusals import BODIES, RETRY_AFTER_S, STATUS, Refusal, Refusals
+from teamscall.server.scraping import PATH as METRICS_PATH
+from teamscall.server.scraping import from_this_machine
 from teamscall.wire.control import OUTCOME_SEGMENT, call_id_from_path, decode_outcome
 from teamscall.wire.events import Dialect, Dropped
 from teamscall.wire.signature import (
@@ -83,6 +85,7 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -100,11 +103,17 @@ class OutcomeReport(msgspec.Struct, frozen=True):
     call_id: str
 
 
+class Scrape(msgspec.Struct, frozen=True):
+    """The metrics are asked for, by somebody who may have them; ``accept``: in which format."""
+
+    accept: str
+
+
 class Gate:
     """Decides about every request head.
 
     ``open_sockets(dialect, host)`` counts this dialect's open sockets, of one host or
-    (``host`` None) of all.
+    (``host`` None) of all. ``has_metrics``: there are some to be asked for.
     """
 
     def __init__(
@@ -123,6 +132,7 @@ class Gate:
         )
         self.previous = PreviousUse(refusals.log)
         self.draining = False
+        self.has_metrics = False
         self.reconfigure(config)
 
     def reconfigure(self, config: Config) -> None:
@@ -139,11 +149,12 @@ class Gate:
 
     def examine(
         self, head: Head, address: str, dialects: Container[Dialect], now: float, wall_ms: int
-    ) -> Answer | Ticket | OutcomeReport:
+    ) -> Answer | Ticket | OutcomeReport | Scrape:
         """Everything that can be decided from the head alone.
 
-        ``address`` is the peer's ``host:port``; ``now`` monotonic seconds; ``wall_ms``
-        epoch milliseconds. Spends nothing.
+        ``address`` is the peer's ``host:port``; ``dialects`` are those of the listener, none
+        of them on the port for metrics; ``now`` monotonic seconds; ``wall_ms`` epoch
+        milliseconds. Spends nothing.
         """
         path = head.path
         if path in ("/healthz", "/readyz"):
@@ -154,6 +165,10 @@ class Gate:
             verdict = self._examine_standin(head, address, now, wall_ms)
             if verdict is not None:
                 return verdict
+        if path == METRICS_PATH and self._may_scrape(head, address, dialects):
+            if head.method not in ("GET", "HEAD"):
+                return self.refuse("wrong-method", address, now, allow="GET, HEAD")
+            return Scrape(head.header("accept") or "")
         return self.refuse("wrong-path", address, now, detail=self._path_words(head, dialects))
 
     def claim(self, ticket: Ticket, address: str, now: float, wall_ms: int) -> Answer | None:
@@ -364,6 +379,13 @@ class Gate:
 
     def _is_draining(self) -> bool:
         return self.draining or self._exchange.readiness().draining
+
+    def _may_scrape(self, head: Head, address: str, dialects: Container[Dialect]) -> bool:
+        if not self.has_metrics:
+            return False
+        if "csharp" not in dialects and "standin" not in dialects:
+            return True  # whoever opened that port meant it
+        return self._config.metrics.enabled and from_this_machine(_host(address), head.headers)
 
     def _health(self, head: Head, address: str, now: float) -> Answer:
         if head.method not in ("GET", "HEAD"):

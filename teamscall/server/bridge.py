@@ -12,7 +12,7 @@ import logging
 import socket
 import ssl
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 from websockets.server import ServerProtocol
@@ -21,11 +21,12 @@ from teamscall.calls.link import Exchange
 from teamscall.clock import Clock
 from teamscall.config import Config
 from teamscall.errors import ListenError
-from teamscall.server.admission import Gate, Ticket
+from teamscall.server.admission import Answer, Gate, Ticket
 from teamscall.server.link import TICK_S, LinkLimits, SocketLink
 from teamscall.server.listener import accept_forever, open_sockets, tls_context
 from teamscall.server.opening import Opening
 from teamscall.server.refusals import Refusals
+from teamscall.server.scraping import PATH as METRICS_PATH
 from teamscall.server.watchdog import Watchdog
 from teamscall.wire.events import Dialect
 
@@ -67,6 +68,9 @@ class _Plan(msgspec.Struct, frozen=True):
     tls: Files
 
 
+Render = Callable[[str], Awaitable[tuple[bytes, str]]]
+
+
 class Bridge:
     """The listeners of both dialects in front of one exchange.
 
@@ -97,6 +101,14 @@ class Bridge:
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._run: asyncio.Task[None] | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._render: Render | None = None
+        self.metrics_url = ""  # of the port for metrics
+
+    def expose(self, render: Render) -> None:
+        """From now on ``/metrics`` is there; ``render`` makes its text and content type."""
+        self._render = render
+        self.gate.has_metrics = True
 
     @property
     def refusals(self) -> Counter[str]:
@@ -150,7 +162,10 @@ class Bridge:
                 sockets = await open_sockets(plan.bind, plan.port)
                 self._sockets += sockets
                 accepting += [(sock, plan) for sock in sockets]
-                listening.append(self._describe(plan, sockets[0].getsockname()[1]))
+                if plan.dialects:
+                    listening.append(self._describe(plan, sockets[0].getsockname()[1]))
+                else:
+                    self.metrics_url = f"http://{_bracketed(plan.bind)}:{plan.port}{METRICS_PATH}"
         except ListenError:
             self._close_sockets()
             raise
@@ -227,6 +242,20 @@ class Bridge:
             asyncio.get_running_loop().call_soon(self._next_turns)
         self._waiting.append(opening)
 
+    def scrape(self, opening: Opening, accept: str) -> None:
+        """The metrics are asked for: give them, a little later."""
+        if self._tasks is not None and self._render is not None:
+            self._tasks.create_task(self._scrape(opening, accept, self._render), name="scrape")
+
+    async def _scrape(self, opening: Opening, accept: str, render: Render) -> None:
+        try:
+            body, content_type = await render(accept)
+        except Exception:  # the calls go on without metrics
+            self.log.exception("The metrics cannot be told")
+            opening.give(Answer(500, b'{"error":"internal error"}'))
+        else:
+            opening.give(Answer(200, body, content_type=content_type))
+
     def leave(self, opening: Opening) -> None:
         """The opening's socket is gone, or no longer its own."""
         self._opening.pop(opening, None)
@@ -260,9 +289,10 @@ class Bridge:
                 f"Both listeners share port {serve.port} but have different certificates.",
                 hint="Leave out standin.tls_cert and standin.tls_key, or use another port.",
             )
+        metrics = self._config.metrics
+        plans = [_Plan((), metrics.bind, metrics.port, ("", ""))] if metrics.port else []
         if shared:
-            return [_Plan(("csharp", "standin"), serve.bind, serve.port, own)]
-        plans: list[_Plan] = []
+            return [_Plan(("csharp", "standin"), serve.bind, serve.port, own), *plans]
         if serve.enabled:
             plans.append(_Plan(("csharp",), serve.bind, serve.port, own))
         if standin.enabled:
@@ -274,7 +304,7 @@ class Bridge:
         if "standin" in plan.dialects:
             paths += self._config.standin.paths
         scheme = "wss" if any(plan.tls) else "ws"
-        host = f"[{plan.bind}]" if ":" in plan.bind else plan.bind
+        host = _bracketed(plan.bind)
         return Listening(
             urls=tuple(f"{scheme}://{host}:{port}{path}" for path in paths),
             dialects=plan.dialects,
@@ -285,6 +315,7 @@ class Bridge:
 
     async def _serve(self, accepting: list[tuple[socket.socket, _Plan]]) -> None:
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             tasks.create_task(self._tick_forever(), name="ticker")
             for sock, plan in accepting:
                 accept = self._accept(sock, plan, tasks)
@@ -361,3 +392,7 @@ class Bridge:
     def _fell(self, run: asyncio.Task[None]) -> None:
         if not run.cancelled() and run.exception() is not None:
             self.log.critical("The server has stopped listening", exc_info=run.exception())
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -27,6 +27,7 @@ from teamscall.server.admission import (
     Gate,
     Head,
     OutcomeReport,
+    Scrape,
     Ticket,
 )
 from teamscall.server.link import SocketLink, server_protocol
@@ -71,6 +72,10 @@ class Host(Protocol):
         """``opening`` has something to look at: give it its turn."""
         ...
 
+    def scrape(self, opening: Opening, accept: str) -> None:
+        """The metrics are asked for: ``opening.give`` them, a little later."""
+        ...
+
     def leave(self, opening: Opening) -> None:
         """The socket is gone, or no longer this object's."""
         ...
@@ -89,6 +94,7 @@ class Opening(Arrival):
         self._raw = bytearray()  # the head as it came: websockets parses it again
         self._unread = bytearray()
         self._queued = False
+        self._scraped = False  # the answer is being made
         self._outcome: OutcomeReport | None = None
         self._body = bytearray()
         self.answered = False
@@ -130,6 +136,11 @@ class Opening(Arrival):
             self.evict()
         elif not self.answered:
             self._refuse("draining")
+
+    def give(self, answer: Answer) -> None:
+        """Answer what took a while, unless it is too late."""
+        if self._transport is not None and not (self.answered or self._transport.is_closing()):
+            self._answer(answer)
 
     # --- asyncio.Protocol -------------------------------------------------------------
 
@@ -186,7 +197,8 @@ class Opening(Arrival):
                 if len(self._body) > MAX_OUTCOME_BYTES:
                     self._refuse("body-too-large")
             elif isinstance(event, h11.EndOfMessage):
-                self._finish()
+                if not self._scraped:
+                    self._finish()
             else:
                 return  # needs more, or the peer has begun another request
 
@@ -219,6 +231,9 @@ class Opening(Arrival):
             self._answer(verdict)
         elif isinstance(verdict, Ticket):
             self._upgrade(verdict, trailing)
+        elif isinstance(verdict, Scrape):
+            self._scraped = True
+            self._host.scrape(self, verdict.accept)
         else:
             self._outcome = verdict
             if _length(head) > MAX_OUTCOME_BYTES:
@@ -255,7 +270,7 @@ class Opening(Arrival):
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             headers = [
                 ("Date", email.utils.formatdate(usegmt=True)),
-                ("Content-Type", "application/json"),
+                ("Content-Type", answer.content_type),
                 ("Content-Length", str(len(answer.body))),
                 ("Connection", "close"),
                 *answer.headers,

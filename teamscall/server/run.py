@@ -15,6 +15,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from teamscall import __version__
 from teamscall.calls.narrate import narrate
 from teamscall.calls.records import CallRecord
 from teamscall.calls.switchboard import Switchboard
@@ -26,12 +27,14 @@ from teamscall.engines.select import build_engine
 from teamscall.errors import ExitCode
 from teamscall.journal.kept import Kept
 from teamscall.journal.store import Journal, default_path
+from teamscall.metrics.exposing import Metrics
 from teamscall.outbound.placing import Outbound
 from teamscall.policy.authorization import Policy
 from teamscall.server import systemd
 from teamscall.server.bridge import Bridge, Listening
 from teamscall.server.door import Door
 from teamscall.server.lock import sole_use
+from teamscall.server.measuring import model_names, readings
 from teamscall.server.operating import the_door
 from teamscall.server.reload import Reloading, Source
 from teamscall.server.voice import start_engine, stop_engine
@@ -127,6 +130,15 @@ async def running(
         switchboard.watch(_log_record)
         if journal is not None:
             switchboard.watch(journal.record)
+        metrics = Metrics(
+            __version__,
+            engine=engine.name,
+            models=model_names(config),
+            read=lambda: readings(
+                switchboard, bridge, up.config, journal, outbound, webhooks, up.door
+            ),
+        )
+        switchboard.watch(metrics.record)
         webhooks, telling = Webhooks(config, clock), Tasks()
         switchboard.watch(webhooks.record)
         telling.spawn(webhooks.run(), "webhooks")
@@ -148,6 +160,9 @@ async def running(
         up = Running(
             config, switchboard, bridge, engine, listening, journal, outbound, webhooks, reloading
         )
+        bridge.expose(metrics.text)
+        if reloading is not None:
+            reloading.follow(lambda new: metrics.allow_models(model_names(new)))
         if config.control.enabled:
             up.door = the_door(
                 config,
