@@ -241,14 +241,14 @@ def choose_view(json_lines: bool) -> View:
 
 def state_line(picture: Picture, elapsed_s: float) -> str:
     """``   3.2 s  ringing  user:…  (call c-1)``."""
-    words = [f"{elapsed_s:6.1f} s", _WORDS[picture.state]]
+    words = [f"{elapsed_s:6.1f} s", f"{_WORDS[picture.state]:<9}"]
     if picture.state in ("requested", "ringing", "waiting"):
         words.append(picture.target)
     if picture.state in ("ringing", "answered") and picture.call_id:
         words.append(f"(call {printable(picture.call_id, 80)})")
     if picture.state == "ended" and picture.outcome:
         words.append(picture.reason or picture.outcome)
-    return "  ".join(words)
+    return "  ".join(words).rstrip()
 
 
 def sentence_of(picture: Picture, code: ExitCode) -> str:

@@ -29,7 +29,7 @@ ANN = "user:00000000-0000-4000-8000-000000000001"
 PHONE = "phone:+4930123456"
 TARGET: dict[Dialect, str] = {"standin": ANN, "csharp": PHONE}
 # Short enough to wait for, long enough for a loaded machine to pick up.
-RING_S = 3.0
+RING_S = 2.0
 COMMAND_S = 60.0
 
 
