@@ -164,10 +164,10 @@ class LiveView(PlainView):
             case seen.Ringing():
                 self._state = "ringing"
                 self._who = f"{event.target_type} {event.target}"
-            case seen.Ended() if self.many:
-                self._state = "waiting" if newest else self._state
             case _ if not newest:
                 pass  # of another call: only its line is shown
+            case seen.Ended() if self.many:
+                self._state, self._levels = "waiting", None
             case seen.PickedUp():
                 self._state = "in call"
             case seen.Levels():
@@ -191,7 +191,9 @@ class LiveView(PlainView):
         if text:
             self._log.append(f"{event.at_ms / 1000:7.2f}  {self._which(call_id)}{text}")
         if self._live is not None:
-            self._live.update(self._draw(), refresh=isinstance(event, seen.Levels))
+            # Between calls there are no levels that would redraw it.
+            due = isinstance(event, seen.Levels) or self._levels is None
+            self._live.update(self._draw(), refresh=due)
 
     def report(self, report: Report, files: Mapping[str, str]) -> None:
         # The picture goes to stderr and the report to stdout: not both at once.

@@ -135,6 +135,7 @@ class Phone:
         self._answering = answering
         self._house = house
         self._clock = clock
+        self._began = clock.now()
         self._standin = plan.dial.dialect == "standin"
         self._calls: dict[str, _Call] = {}
         self._ended: dict[str, None] = {}  # oldest first
@@ -348,7 +349,7 @@ class Phone:
 
     async def _tell_outcome(self, call: _Call, outcome: Outcome, report: Report) -> Report:
         status = await post_outcome(self._plan.dial, call.target, outcome, self._clock.wall_ms())
-        call.ends.on_event(seen.OutcomeTold(0, outcome, status))
+        call.ends.on_event(seen.OutcomeTold(call.leg.ms(self._clock.now()), outcome, status))
         assert report.rung is not None
         rung = msgspec.structs.replace(report.rung, outcome=outcome, outcome_status=status)
         return msgspec.structs.replace(report, rung=rung)
@@ -412,7 +413,8 @@ class Phone:
         self._group.create_task(work)
 
     def _warn(self, text: str) -> None:
-        self._house.told(seen.Warned(0, text))
+        at_ms = round((self._clock.now() - self._began) * 1000)
+        self._house.told(seen.Warned(at_ms, text))
 
     def _look_whether_done(self) -> None:
         all_taken = bool(self._answering.calls) and self._taken >= self._answering.calls

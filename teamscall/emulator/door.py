@@ -188,7 +188,8 @@ def _explained(error: OSError, host: str, port: int) -> ListenError:
     if error.errno == errno.EADDRINUSE:
         return ListenError(
             f"Port {port} on {where} is already in use.",
-            hint=f"Stop what listens there (ss -ltnp 'sport = :{port}'), or: {other}",
+            hint=f"Stop what listens there (ss -ltnp 'sport = :{port}'), or choose another port "
+            "with --listen HOST:PORT.",
         )
     if error.errno == errno.EACCES:
         return ListenError(f"Listening on port {port} is not permitted.", hint=other)

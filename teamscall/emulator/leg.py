@@ -259,6 +259,10 @@ class Leg:
         self._diary.tell(seen.RingStopped(self._diary.ms(now), "bridge", words, self._rang_ms(now)))
         return []
 
+    def ms(self, now: float) -> int:
+        """Milliseconds since the call was asked for."""
+        return self._diary.ms(now)
+
     def report(self) -> Report:
         """What came of it."""
         if self._side is None:

@@ -204,7 +204,7 @@ def test_a_taken_port_is_an_error_with_its_remedy() -> None:
                 None,  # type: ignore[arg-type]  # nobody is told anything
                 SystemClock(),
             )
-            with pytest.raises(ListenError, match=f"Port {port}.*--listen"):
+            with pytest.raises(ListenError, match=f"Port {port}.*another port"):
                 await it.run()
 
     asyncio.run(main())
