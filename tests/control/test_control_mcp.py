@@ -17,9 +17,9 @@ pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 from mcp import Client, StdioServerParameters, stdio_client
 from placing_rig import ANN, PHONE, Site, phone, placing_bridge, run
 
-from teamscall.emulator.sources import Pcm
-from teamscall.engines.scripted import tone_speech
+from teamscall.emulator.sources import after_lead_in, wav
 
+SPEECH = Path(__file__).parent.parent / "golden" / "speech_caller.wav"
 TOOLS = {
     "teams_initiate_call",
     "teams_speak",
@@ -65,11 +65,8 @@ async def fails(talking: Client, name: str, **arguments: Any) -> str:
 
 def test_an_agent_calls_speaks_reads_and_ends(site: Site, tmp_path: Path) -> None:
     async def conversation() -> None:
-        voice = Pcm(
-            bytes(32_000)
-            + tone_speech("hello", rate=16_000, word_ms=600, pause_ms=100)
-            + bytes(320_000)
-        )
+        # The bot has said its greeting by then, and somebody says a sentence.
+        voice = after_lead_in(wav(SPEECH), lead_in_ms=2000)
         async with (
             client(site, tmp_path / "log") as agent,
             phone(site, "csharp", source=voice) as house,
