@@ -114,7 +114,7 @@ class Life:
 
     def lingered(self) -> Change | None:
         """The far side has not said why the leg went."""
-        if not self.lingers:
+        if not (self.lingers and self.rings):
             return None
         return self._end("failed", f"It ended before anybody answered ({self._why_gone}).")
 

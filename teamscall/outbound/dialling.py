@@ -81,24 +81,26 @@ class Dialling:
     async def hang_up(self, far: Far, call_id: str) -> bool:
         """Tell the far side to ring no more, again where that fails; whether it was told.
         Never raises but ``CancelledError``."""
-        trouble = ""
-        for pause_s in (0.0, *TELL_AGAIN_S):
-            await asyncio.sleep(pause_s)
-            try:
-                answer = await self._end(far, call_id)
-            except PlacingError as error:
-                trouble = error.message
-                continue
-            if 200 <= answer.status < 300 or answer.status in _GONE:
-                return True
-            trouble = f"it answered with status {answer.status}"
-            if answer.status < 500:  # asking the same again gives the same
-                break
-        log.error(
-            "The far side was not told to stop ringing",
-            extra={"callId": call_id, "far_side": _NAMES[far], "detail": trouble},
-        )
-        return False
+        told, trouble = False, "there was no time for it"
+        try:
+            for pause_s in (0.0, *TELL_AGAIN_S):
+                await asyncio.sleep(pause_s)
+                try:
+                    answer = await self._end(far, call_id)
+                except PlacingError as error:
+                    trouble = error.message
+                    continue
+                told = 200 <= answer.status < 300 or answer.status in _GONE
+                trouble = f"it answered with status {answer.status}"
+                if told or answer.status < 500:  # asking the same again gives the same
+                    break
+        finally:
+            if not told:
+                log.error(
+                    "The far side was not told to stop ringing",
+                    extra={"callId": call_id, "far_side": _NAMES[far], "detail": trouble},
+                )
+        return told
 
     async def _end(self, far: Far, call_id: str) -> _Reply:
         if far == "rest":

@@ -69,6 +69,7 @@ class Ringing:
         self.timer: asyncio.TimerHandle | None = None
         self.news = asyncio.Event()  # a gateway came, or it is over
         self.adoptable = False  # restored, and nobody will name it but its leg
+        self.on_disk = True  # as far as is known
         # Set once it rings, waits or is over; what went wrong, if that was it.
         self.placed: asyncio.Future[PlacingError | None] = (
             asyncio.get_running_loop().create_future()
@@ -251,7 +252,7 @@ class Ringer:
                 continue
             if life.state == "waiting":
                 ring_s = self._ring_s  # anew: it has not rung yet
-                self._change_order(one, ring_until_ms=self._clock.wall_ms() + _ms(ring_s))
+                self._change_order(one, ring_until_ms=self._clock.wall_ms() + round(ring_s * 1000))
                 board.unplaced(one.order.attempt, life.call_id)
                 if not self._expect(one, ring_s):
                     self._went(one, life.fail("There is no slot left for it."))
@@ -342,7 +343,7 @@ class Ringer:
         owed = outcome != "answered" and bool(order.message) and self._wants_undelivered()
         # On its way to the disk before the record is, which would end it without a word.
         settling = self._kept.settle(order.attempt, outcome, change.detail, ended_ms, tell=owed)
-        await _within(KEEP_S, settling, order.attempt)
+        await _within(KEEP_S, settling)
         self._tell(one, "ended")
         if owed:
             self._undelivered(
@@ -396,7 +397,10 @@ class Ringer:
         if one.life.over:
             return  # it was settled: what is to be said must not come back
         order = msgspec.structs.replace(one.order, state=state or one.life.state)
-        await _within(KEEP_S, self._kept.keep(order), order.attempt)
+        kept = await _within(KEEP_S, self._kept.keep(order))
+        if not kept and one.on_disk:
+            one.on_disk = False  # said once
+            log.warning("A placed call is not on the disk", extra={"attempt": order.attempt})
 
     def _change_order(self, one: Ringing, **changes: object) -> None:
         one.order = msgspec.structs.replace(one.order, **changes)
@@ -434,16 +438,10 @@ class Ringer:
         )
 
 
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
-async def _within(seconds: float, keeping: Coroutine[None, None, bool], attempt: str) -> None:
+async def _within(seconds: float, keeping: Coroutine[None, None, bool]) -> bool:
     """Wait for the disk, but not for ever; a write that comes late is not undone."""
     try:
         async with asyncio.timeout(seconds):
-            kept = await keeping
+            return await keeping
     except TimeoutError:
-        kept = False
-    if not kept:
-        log.warning("A placed call is not on the disk", extra={"attempt": attempt})
+        return False

@@ -137,8 +137,7 @@ class TestKillMinusNine:
             await socket.send(msgspec.json.encode(start).decode())
             await socket.send('{"type": "recording.status", "status": "active"}')
             with pytest.raises(ConnectionClosed):
-                while True:
-                    await socket.recv()
+                [message async for message in socket]
 
 
 def left(tmp_path: Path, **changes: Any) -> None:
