@@ -1,8 +1,8 @@
 """Forgetting calls for good, beside a running bridge or without one.
 
 Rule 1: rows go from every table, in short transactions that a running bridge waits for.
-Rule 2: then the file is written anew and its log emptied: SQLite leaves copies of what was
-deleted in unused parts of pages, even with ``secure_delete``.
+Rule 2: then the file is written anew and its log emptied: ``secure_delete`` blanks what it
+deletes, and not what was moved within a page, or deleted before it was on.
 Rule 3: a running call is never forgotten.
 """
 
