@@ -17,6 +17,7 @@ from teamscall.cli import (
     emulate,
     fake_openai,
     mcp,
+    metrics,
     serve,
     status,
     tail,
@@ -65,6 +66,7 @@ calls.register(app)
 call.register(app)
 tool.register(app)
 mcp.register(app)
+metrics.register(app)
 
 groups = [group.typer_instance for group in app.registered_groups]
 for command in [one for each in (app, *groups) if each for one in each.registered_commands]:

@@ -51,7 +51,7 @@ class Counts:
             "call_duration_seconds", "How long calls were.", CALL_BUCKETS_S, "direction"
         )
         self._decisions = counter(
-            "decisions", "Authorization decisions.", "dialect", "strategy", "authorized"
+            "decisions", "Authorization decisions.", "dialect", "asked_on", "strategy", "authorized"
         )
         self._turns = counter("turns", "Turns of the bot that are over.", "kind", "status")
         self._latency = histogram(
@@ -153,10 +153,13 @@ class Counts:
 
     def _on_decided(self, record: records.Decided) -> None:
         strategy = labels.closed(record.strategy, labels.STRATEGIES)
-        self._decisions.labels(record.dialect, strategy, _word(record.authorized)).inc()
+        granted = _word(record.authorized)
+        self._decisions.labels(record.dialect, record.on, strategy, granted).inc()
 
     def _on_turn(self, record: records.TurnEnded) -> None:
         self._turns.labels(record.kind, record.status).inc()
+        if record.kind != "answer":
+            return  # nobody said anything before a greeting: its times are from its beginning
         for stage in _STAGES:
             if (late_ms := getattr(record.latency, f"{stage}_ms")) is not None:
                 self._latency.labels(stage).observe(late_ms / 1000)

@@ -121,9 +121,10 @@ def _caller(caller: wire.Caller) -> messages.Caller:
 def _turn(call: _Call | None, record: TurnEnded, spoken: Spoken | None) -> messages.Turn:
     caller_text: str | msgspec.UnsetType = msgspec.UNSET
     if call is not None:
-        for stage, values in call.latencies.items():
-            if (value := getattr(record.latency, f"{stage}_ms")) is not None:
-                values.append(value)
+        if record.kind == "answer":  # nobody said anything before a greeting
+            for stage, values in call.latencies.items():
+                if (value := getattr(record.latency, f"{stage}_ms")) is not None:
+                    values.append(value)
         if call.utterances:
             caller_text = printable(" ".join(call.utterances), MAX_TEXT)
             call.utterances.clear()
