@@ -136,6 +136,9 @@ class LiveView(View):
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(DRAW_S, self._ring)
 
+    def cut_off(self) -> None:
+        self._now.clear()
+
     def note(self, text: str) -> None:
         if sys.stderr.isatty():  # the same terminal: above what forms
             self._waiting.append(legible(text, 500))

@@ -101,6 +101,7 @@ class _Tail:
             except (DialError, DeadlinePassed) as error:
                 if not self._wanted.follow:
                     raise
+                self._view.cut_off()
                 if not self._alone:
                     self._view.note(f"{error.message} Waiting for it.")
                     self._alone = True

@@ -59,6 +59,9 @@ class View:
         """Raises: OutputLost."""
         raise NotImplementedError
 
+    def cut_off(self) -> None:
+        """The bridge went away: how it goes on is not known."""
+
     def note(self, text: str) -> None:
         """About the tail itself, not about a call: on stderr."""
         print(printable(text, MAX_NOTE_CHARS), file=sys.stderr, flush=True)
