@@ -21,7 +21,7 @@ from teamscall.cli import streams
 from teamscall.control.following import Picture
 from teamscall.control.protocol import Initiated
 from teamscall.errors import ExitCode, TeamscallError
-from teamscall.text import printable
+from teamscall.text import ELLIPSIS, printable
 
 _WORDS = {
     "requested": "requested",
@@ -109,7 +109,7 @@ class PlainView(View):
         gates: Gates,
     ) -> None:
         for gate, detail in gates:
-            if detail not in error.message:
+            if not error.message.startswith(detail.rstrip(ELLIPSIS)):
                 self.note(f"  - {gate}: {detail}")
 
 
@@ -217,7 +217,7 @@ class JsonView(View):
         return {
             "version": 1,
             "state": picture.state,
-            "wallMs": picture.wall_ms,
+            "wallMs": picture.wall_ms or time.time_ns() // 1_000_000,
             "elapsedMs": round(self.elapsed_s * 1000),
             "attempt": picture.attempt,
             "callId": picture.call_id,

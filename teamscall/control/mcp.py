@@ -40,7 +40,7 @@ from teamscall.control.protocol import (
 )
 from teamscall.control.where import Where
 from teamscall.errors import ControlError, DeadlinePassed, TeamscallError
-from teamscall.text import printable
+from teamscall.text import ELLIPSIS, printable
 
 # Clients give up on a request after a minute or so.
 WAIT_S = 45.0
@@ -440,8 +440,9 @@ def _told(error: TeamscallError) -> str:
     """What the model reads: what happened, each rule that refuses, what to do."""
     parts = [error.message]
     if isinstance(error, ControlError):
-        gates = [detail for _, detail in tool.refusing(error) if detail not in error.message]
-        parts += gates
+        said = error.message
+        sentences = [detail for _, detail in tool.refusing(error)]
+        parts += [one for one in sentences if not said.startswith(one.rstrip(ELLIPSIS))]
         if isinstance(ids := error.data.get("callIds"), list):
             parts.append(f"Calls: {', '.join(str(one) for one in ids[:20])}.")
     if error.hint:

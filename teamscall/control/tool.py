@@ -335,14 +335,16 @@ def error_name(error: TeamscallError) -> str:
 
 
 def refusing(error: ControlError) -> list[tuple[str, str]]:
-    """The gates that refuse a call, each with its sentence; printable."""
+    """The gates that refuse a call, each with its sentence; printable. Without a target
+    there is only one: the others have nothing to look at."""
     gates = error.data.get("gates")
     rows = [gate for gate in gates if isinstance(gate, Mapping)] if isinstance(gates, list) else []
-    return [
+    refuse = [
         (printable(str(row.get("gate", "")), 40), printable(str(row.get("detail", "")), 500))
         for row in rows
         if not row.get("passed", True)
     ]
+    return [one for one in refuse if one[0] == "target"] or refuse
 
 
 def line(answer: Mapping[str, Any]) -> str:
