@@ -288,7 +288,7 @@ def test_a_time_of_day_is_the_latest_that_was() -> None:
     assert since("13:00", now) == Since(ms=round(23.5 * 3_600_000))
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "25:00", "-5", "10x", "1e9", "\x1b[2J", "٣m"])
+@pytest.mark.parametrize("text", ["", "yesterday", "25:00", "-5", "10x", "1e9", "\x1b[2J"])
 def test_since_what_nobody_knows(text: str) -> None:
     with pytest.raises(InputError) as caught:
         since(text, NOON)
