@@ -62,6 +62,15 @@ def build_engine(config: Config, *, today: datetime.date | None = None) -> Engin
             return _with_fallback(_openai(config, today), config, today)
 
 
+def load_packages(config: Config) -> None:
+    """Import what the chosen engine would import at its start. Blocks for about a second:
+    for a thread, where calls go on."""
+    if describe_choice(config).engine == "openai":
+        from teamscall.engines.openai import imports
+
+        imports.load()
+
+
 def _with_fallback(first: Engine, config: Config, today: datetime.date) -> Engine:
     """The chain of ``fallback``; the first engine alone where there is none."""
     others: list[Engine] = []

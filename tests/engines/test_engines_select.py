@@ -61,3 +61,32 @@ def test_what_is_not_set_is_the_best_that_lives_on() -> None:
 def test_a_missing_key_is_told_at_start_up() -> None:
     with pytest.raises(EngineError, match="OPENAI_API_KEY"):
         asyncio.run(build_engine(Config(engine="openai"), today=TODAY).start())
+
+
+STARTS = """
+import asyncio, sys
+from teamscall.config import Config, OpenAI, Secret
+from teamscall.engines.select import build_engine, load_packages
+
+config = Config(engine="openai", mode=sys.argv[1], openai=OpenAI(api_key=Secret("k" * 30)))
+load_packages(config)
+engine = build_engine(config)
+before = set(sys.modules)
+
+async def use():
+    await engine.start()
+    await engine.stop()
+
+asyncio.run(use())
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.parametrize("mode", ["streaming", "realtime", "live"])
+def test_an_engine_starts_beside_calls_without_importing_its_packages(mode: str) -> None:
+    """They were imported in a thread: on the loop they held up every call for a second."""
+    done = subprocess.run(
+        [sys.executable, "-c", STARTS, mode], capture_output=True, text=True, check=True
+    )
+    late = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not late & {"openai", "pydantic", "httpx2", "websockets", "numpy", "teamscall"}

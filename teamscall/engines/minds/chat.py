@@ -11,6 +11,7 @@ Rule 2: a tool is used only when the caller is known to have finished.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -45,6 +46,7 @@ _TAKES_NO_TOOLS = frozenset({400, 422, 500, 501})
 _INTERRUPTED = ToolResult('{"error":"the caller interrupted; it may have been done or not"}')
 
 
+@functools.cache
 def load() -> None:
     """Import the SDK with all that a first request needs: half a second that no call waits for."""
     import openai

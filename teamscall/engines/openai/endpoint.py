@@ -104,7 +104,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     def client(self, timeout_s: float) -> AsyncOpenAI:
         """An HTTP client, for several calls at once. Building one costs tens of
-        milliseconds (certificates): not while calls run."""
+        milliseconds (certificates): in a thread where calls go on."""
         import httpx2
         from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
 

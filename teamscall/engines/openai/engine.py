@@ -158,10 +158,14 @@ class OpenAIEngine:
         await self._home.open()
         chat.load()
         if isinstance(self._thinking, Thinking):
-            self._think_client = self._thinking.endpoint.client(self._thinking.timeout_s)
+            self._think_client = await asyncio.to_thread(
+                self._thinking.endpoint.client, self._thinking.timeout_s
+            )
             _ = self._think_client.chat.completions
         if not self._speaking.voice.model.over_realtime:
-            self._speak_client = self._speaking.endpoint.client(SPEAK_TIMEOUT_S)
+            self._speak_client = await asyncio.to_thread(
+                self._speaking.endpoint.client, SPEAK_TIMEOUT_S
+            )
             _ = self._speak_client.audio.speech.with_streaming_response
             self._mouth = SpeechMouth(
                 self._speak_client, self._speaking.endpoint, self._speaking.voice
