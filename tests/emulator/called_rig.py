@@ -20,6 +20,7 @@ from teamscall.config import (
     Config,
     Control,
     JournalFile,
+    Outbound,
     Secret,
     Serve,
     StandIn,
@@ -57,13 +58,14 @@ async def until(what: Callable[[], object]) -> None:
 class Site:
     """A bridge that is up, and what it said."""
 
-    def __init__(self, up: Running) -> None:
+    def __init__(self, up: Running, *, watched: bool) -> None:
         self.up = up
         self.board = up.switchboard
         self.records: list[CallRecord] = []
         self.placing: list[PlacingEvent] = []
         self.board.watch(self.records.append)
-        self.board.watch_placing(self.placing.append)
+        if watched:
+            self.board.watch_placing(self.placing.append)
 
     def url(self, dialect: Dialect) -> str:
         return next(one.urls[0] for one in self.up.listening if dialect in one.dialects)
@@ -90,7 +92,8 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def bridge() -> AsyncIterator[Site]:
+async def bridge(*, by_hand: bool = True) -> AsyncIterator[Site]:
+    """``by_hand``: the test expects and names the calls; else the bridge places its own."""
     config = Config(
         engine="scripted",
         bridge=Bridge(secret=Secret(SECRET.decode())),
@@ -99,9 +102,10 @@ async def bridge() -> AsyncIterator[Site]:
         authorization=Authorization(mode="open"),
         journal=JournalFile(enabled=False),
         control=Control(enabled=False),
+        outbound=Outbound(allow_to=("*",), tenant=TENANT, ring_timeout_ms=1000),
     )
     async with running(config, engine=ScriptedEngine(SCRIPT)) as up:
-        site = Site(up)
+        site = Site(up, watched=by_hand)
         yield site
         await until(lambda: not site.board.active)
 

@@ -6,16 +6,21 @@ import asyncio
 import socket
 from typing import Any
 
+import msgspec
 import pytest
-from called_rig import LOCAL, TENANT, USER, bridge, phone, until
+from called_rig import TENANT, USER, bridge, phone, until
 
+from teamscall.calls.records import OutboundProgress
 from teamscall.clock import SystemClock
 from teamscall.emulator import happenings as seen
 from teamscall.emulator.answering import Answering
 from teamscall.emulator.called import Phone
 from teamscall.emulator.plan import Dial, Plan
-from teamscall.errors import HandshakeRefused, ListenError
-from teamscall.wire.events import PlaceCall
+from teamscall.errors import ListenError
+from teamscall.outbound.orders import Order
+from teamscall.wire.events import (
+    Dialect,
+)
 
 USER_TARGET = {"type": "user", "userId": USER}
 
@@ -55,7 +60,7 @@ def test_a_placed_call_is_picked_up_heard_and_its_outcome_told(which: str, leg_f
     asyncio.run(placed_and_answered(which, leg_first))
 
 
-@pytest.mark.parametrize("answer", ["busy", "declined", "failed", "no-answer"])
+@pytest.mark.parametrize("answer", ["busy", "declined"])
 def test_a_call_that_is_not_picked_up_says_so_to_the_bridge(answer: Any) -> None:
     async def main() -> None:
         async with (
@@ -210,145 +215,61 @@ def test_a_taken_port_is_an_error_with_its_remedy() -> None:
     asyncio.run(main())
 
 
-# --- C# -----------------------------------------------------------------------------------
+# --- a bridge that places its own calls ---------------------------------------------------
 
 
-@pytest.mark.parametrize("own_socket", [False, True])
-def test_an_initiate_call_rings_and_comes_up(own_socket: bool) -> None:
+@pytest.mark.parametrize("dialect", ["standin", "csharp"])
+def test_what_the_bridge_places_by_itself_arrives(dialect: Dialect) -> None:
     async def main() -> None:
         async with (
-            bridge() as site,
-            phone(site.url("csharp"), "csharp", ring_s=0.1, own_socket=own_socket) as called,
+            bridge(by_hand=False) as site,
+            phone(site.url(dialect), dialect, ring_s=0.1) as called,
         ):
-            await until(lambda: site.board.gateway_is_open)
-            assert site.expect("c-1")
-            assert site.board.place(PlaceCall("c-1", "phone", "+4930123456", "Do call\x1b back."))
+            if dialect == "csharp":
+                await until(lambda: site.board.gateway_is_open)
+            else:
+                config = site.up.config
+                standin = msgspec.structs.replace(config.standin, worker_base_url=called.phone.url)
+                site.up.outbound.reconfigure(msgspec.structs.replace(config, standin=standin))
+            order = Order(f"user:{USER}", "You have mail.", "notify", via=dialect)
+            attempt = await site.up.outbound.place(order)
             report = await called.end()
+            assert report.call_id
             assert (report.outcome, report.exit_code) == ("ended-by-bot", 0)
             assert report.received.frames > 0
-            assert report.received.dropped == {}
-            rung = report.rung
-            assert rung is not None
-            assert (rung.target_type, rung.target) == ("phone", "+4930123456")
-            assert rung.message == "Do call back."
-            assert site.words == ["ringing", "answered"]
-            await until(lambda: site.closed)
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        ("busy", ["busy"]),
-        ("failed", ["failed"]),
-        ("declined", ["ringing", "failed"]),
-        ("no-answer", ["ringing", "no-answer"]),
-    ],
-)
-def test_a_gateway_says_why_nobody_came(answer: Any, words: list[str]) -> None:
-    async def main() -> None:
-        async with (
-            bridge() as site,
-            phone(site.url("csharp"), "csharp", answer=answer, ring_s=0.05) as called,
-        ):
-            await until(lambda: site.board.gateway_is_open)
-            assert site.expect("c-1")
-            assert site.board.place(PlaceCall("c-1", "user", USER))
-            report = await called.end()
-            assert (report.outcome, report.exit_code) == ("not-answered", 0)
-            await until(lambda: site.words == words)
-            if answer == "declined":
-                assert site.placing[-1].detail == "declined"  # type: ignore[union-attr]
-
-    asyncio.run(main())
-
-
-def test_requests_reach_a_gateway_that_has_no_socket_until_it_calls_back() -> None:
-    async def main() -> None:
-        async with (
-            bridge() as site,
-            phone(
-                site.url("csharp"), "csharp",
-                ring_s=0.2, listen=LOCAL, hold_socket=False,
-            ) as called,
-        ):  # fmt: skip
-            wanted = {"target": USER_TARGET, "message": "Hello"}
-            assert not site.board.gateway_is_open
-            assert (await called.ask("GET", "/health"))[1]["activeCalls"] == 0
-            bad = await called.ask("POST", "/control/initiateCall", wanted, b"wrong")
-            assert bad == (401, "unauthorized")
-            assert "wrong secret" in called.home.warnings
-            assert (await called.ask("POST", "/control/initiateCall", {"target": 1}))[0] == 400
-            assert site.expect()
-            status, body = await called.ask("POST", "/control/initiateCall", wanted)
-            assert status == 202
-            assert site.board.named("a-1", body["callId"])
-            assert (await called.ask("GET", "/health"))[1]["activeCalls"] == 1
-            report = await called.end()
-            assert (report.outcome, report.exit_code) == ("ended-by-bot", 0)
             assert report.rung is not None
-            assert report.rung.message == "Hello"
-            assert site.words == ["answered"]
+            assert report.rung.target == USER
+            await until(lambda: site.closed)
+            last = [r for r in site.records if isinstance(r, OutboundProgress)][-1]
+            assert (last.attempt, last.outcome) == (attempt.attempt, "answered")
 
     asyncio.run(main())
 
 
-def test_a_hang_up_request_stops_the_ringing_and_ends_a_call() -> None:
+@pytest.mark.parametrize("dialect", ["standin", "csharp"])
+def test_the_bridge_stops_what_nobody_answers_and_hangs_up_what_is_late(dialect: Dialect) -> None:
     async def main() -> None:
         async with (
-            bridge() as site,
-            phone(
-                site.url("csharp"), "csharp", ring_s=0.3, listen=LOCAL, calls=2
-            ) as called,
-        ):  # fmt: skip
-            await until(lambda: site.board.gateway_is_open)
-            for attempt in ("a-1", "a-2"):
-                assert site.expect(attempt=attempt, notify=False)
-                _, body = await called.ask("POST", "/control/initiateCall", {"target": USER_TARGET})
-                assert site.board.named(attempt, body["callId"])
-                if attempt == "a-2":
-                    await until(lambda: site.answered and called.home.of(seen.BotSpoke))
-                answer = await called.ask("POST", "/control/hangup", {"callId": body["callId"]})
-                assert answer == (200, {"success": True})
-            await called.end()
-            assert [r.outcome for r in called.home.reports] == ["not-answered", "ended-by-bot"]
-            assert site.words == ["ringing", "ringing", "answered"]
-
-    asyncio.run(main())
-
-
-def test_a_late_answer_on_the_same_socket_is_hung_up() -> None:
-    async def main() -> None:
-        async with (
-            bridge() as site,
-            phone(site.url("csharp"), "csharp", late_s=0.1, listen=LOCAL) as called,
+            bridge(by_hand=False) as site,
+            phone(site.url(dialect), dialect, late_s=0.1) as called,
         ):
-            await until(lambda: site.board.gateway_is_open)
-            assert site.expect("c-1")
-            assert site.board.place(PlaceCall("c-1", "user", USER))
-            await until(lambda: site.words == ["ringing"])
-            site.board.unplaced("a-1", "c-1")
-            await called.ask("POST", "/control/hangup", {"callId": "c-1"})
+            if dialect == "csharp":
+                await until(lambda: site.board.gateway_is_open)
+            else:
+                config = site.up.config
+                standin = msgspec.structs.replace(config.standin, worker_base_url=called.phone.url)
+                site.up.outbound.reconfigure(msgspec.structs.replace(config, standin=standin))
+            await site.up.outbound.place(Order(f"user:{USER}", "Hi.", "notify", via=dialect))
             report = await called.end()
-            assert (report.outcome, report.exit_code) == ("ended-by-bot", 0)
+            assert (report.outcome, report.exit_code) == ("ended-by-bot", 0), report
             assert report.rung is not None
             assert report.rung.late
-            assert site.refused == 1
-
-    asyncio.run(main())
-
-
-def test_a_gateway_whose_secret_is_wrong_says_so_at_once() -> None:
-    async def main() -> None:
-        async with bridge() as site:
-            it = Phone(
-                Plan(Dial(site.url("csharp"), b"wrong", "csharp")),
-                Answering(),
-                None,  # type: ignore[arg-type]  # nobody is told anything
-                SystemClock(),
+            assert site.answered == 0
+            await until(
+                lambda: (
+                    [r.outcome for r in site.records if isinstance(r, OutboundProgress)][-1]
+                    == "no-answer"
+                )
             )
-            with pytest.raises(HandshakeRefused, match="credentials"):
-                await it.run()
 
     asyncio.run(main())
