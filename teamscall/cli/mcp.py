@@ -46,6 +46,8 @@ def mcp(
     ] = TIMEOUT_S,
 ) -> None:
     """Serve the Model Context Protocol on stdin and stdout."""
+    import signal
+
     from teamscall.cli import logs
     from teamscall.cli.asking import where
     from teamscall.errors import MissingPackageError
@@ -62,4 +64,7 @@ def mcp(
     door = Door(config, socket, url, token_file, timeout)
     where(door)  # what is wrong with the options is said now, not to the model
     logs.set_up("text", "warning")
+    # A thread of the SDK waits for stdin, and no exception ends that: Ctrl-C has to end the
+    # process. Nothing is lost, each request has a connection of its own.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     serve(lambda: where(door), timeout)

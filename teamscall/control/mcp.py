@@ -152,8 +152,7 @@ def serve(find: Callable[[], Where], timeout_s: float) -> None:
         find: where the bridge is; asked for every request.
         timeout_s: what an answer of the bridge may take.
     """
-    with contextlib.suppress(KeyboardInterrupt):
-        server(find, timeout_s).run("stdio")
+    server(find, timeout_s).run("stdio")
 
 
 def server(find: Callable[[], Where], timeout_s: float) -> MCPServer[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
 from mcp import Client, StdioServerParameters, stdio_client
-from placing_rig import ANN, PHONE, Site, phone, placing_bridge, run
+from placing_rig import ANN, PHONE, Site, phone, placing_bridge, run, start
 
 from teamscall.emulator.sources import after_lead_in, wav
 
@@ -141,6 +142,24 @@ def test_the_tools_say_what_they_do_and_that_words_are_data(site: Site, tmp_path
 
     asyncio.run(look())
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_ctrl_c_ends_it_while_it_waits_for_its_client(site: Site) -> None:
+    async def end() -> int:
+        process = await start(site, "mcp", stdin=asyncio.subprocess.PIPE)
+        assert process.stdin is not None
+        hello = {"protocolVersion": "2025-11-25", "capabilities": {},
+                 "clientInfo": {"name": "test", "version": "1"}}  # fmt: skip
+        ask = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+        process.stdin.write(json.dumps(ask).encode() + b"\n")
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            answer = json.loads(await process.stdout.readline())
+            assert answer["result"]["serverInfo"]["name"] == "teamscall"
+            process.send_signal(signal.SIGINT)
+            return await process.wait()
+
+    assert asyncio.run(end()) == -signal.SIGINT
 
 
 def test_an_agent_outlives_the_bridge(site: Site, tmp_path: Path) -> None:
