@@ -33,8 +33,7 @@ _NUMBER_LIKE = re.compile(r"\+?[0-9][0-9 ()./-]*")
 _FORMS = "Write user:<object id> or phone:+<number with country code>."
 
 _FIND_IT = (
-    "Teams is asked for people by object id: find it in the Entra admin centre under Users, or "
-    "with `az ad user show --id {address} --query id`, and write user:<object id>; or set "
+    "Teams knows people by object id: write user:<object id> (Entra admin centre, Users), or set "
     "outbound.resolver_command or outbound.resolver_url."
 )
 
@@ -106,8 +105,7 @@ def key_of(canonical: str) -> str:
 async def resolve(config: Outbound, address: Address) -> Resolved | Unreadable:
     """Ask the resolver who has this address. Never raises."""
     if not (config.resolver_command or config.resolver_url):
-        words = _FIND_IT.format(address=printable(address.address, 80))
-        return Unreadable(f"{printable(address.address, 80)} is an address. {words}")
+        return Unreadable(f"{printable(address.address, 60)} is an address. {_FIND_IT}")
     question = msgspec.json.encode(_Question(address.address))
     key = "outbound.resolver_command" if config.resolver_command else "outbound.resolver_url"
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from outbound_rig import FarSide, configured, far_side, site, until
+from outbound_rig import PATIENCE_S, FarSide, configured, far_side, site, until
 
 from teamscall.calls.records import OutboundProgress
 from teamscall.clock import SystemClock
@@ -20,6 +20,7 @@ from teamscall.journal.kept import Kept, Undelivered
 from teamscall.journal.store import Journal
 from teamscall.outbound.orders import Order
 from teamscall.outbound.placing import Outbound
+from teamscall.outbound.telling import Telling
 
 
 def rows(tmp_path: Path) -> list[dict[str, Any]]:
@@ -288,6 +289,22 @@ class TestWhoIsTold:
         asyncio.run(self.with_teller(tmp_path, teller, busy))
         asyncio.run(self.with_teller(tmp_path, teller, again))
         assert teller.asked == 1
+
+    def test_once_though_the_disk_names_it_too(self) -> None:
+        async def run() -> None:
+            telling = Telling(Kept(None), teller, (0.01,))
+            one = Undelivered(
+                "out-1", "", "user:ann", "notify", "test", 0, 1, "busy", "", "Soup is on."
+            )
+            telling.add(one)
+            telling.add_all([one])
+            await until(lambda: teller.told)
+            telling.add(one)
+            await telling.stop(PATIENCE_S)
+            assert teller.asked == 1
+
+        teller = Told()
+        asyncio.run(run())
 
     def test_nobody_of_one_that_was_answered_or_that_said_nothing(self, tmp_path: Path) -> None:
         async def run(place: Any, far: FarSide) -> None:

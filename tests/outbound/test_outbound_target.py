@@ -102,7 +102,7 @@ class TestAnAddress:
     def test_is_explained_without_a_resolver(self) -> None:
         read = self.ask(Outbound())
         assert isinstance(read, Unreadable)
-        assert "az ad user show --id ann@example.com" in read.detail
+        assert "write user:<object id> (Entra admin centre, Users)" in read.detail
         assert "outbound.resolver_command" in read.detail
 
     def test_is_resolved_by_a_command(
