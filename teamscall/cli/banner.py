@@ -53,6 +53,7 @@ def facts(bridge: Running, loaded: Loaded) -> list[tuple[str, str]]:
             str(loaded.path.absolute()) if loaded.path else "defaults, environment and flags",
         ),
         ("journal", str(bridge.journal.path) if bridge.journal else "off"),
+        *([("metrics", bridge.bridge.metrics_url)] if bridge.bridge.metrics_url else []),
         ("control", bridge.door.describe() if bridge.door else "off"),
     ]
     return rows

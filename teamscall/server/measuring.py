@@ -48,7 +48,7 @@ def readings(
     webhooks: Webhooks,
     door: Door | None,
 ) -> Readings:
-    """What is so now. On the event loop."""
+    """What is so now. On the event loop; another thread will read it, so all is copied."""
     calls = switchboard.calls
     ready = switchboard.readiness()
     lateness = switchboard.lateness
@@ -59,8 +59,8 @@ def readings(
         slots_free=ready.slots_free,
         draining=ready.draining,
         sockets={"csharp": bridge.count("csharp", None), "standin": bridge.count("standin", None)},
-        drops=switchboard.drops,
-        refusals=bridge.refusals,
+        drops=dict(switchboard.drops),
+        refusals=dict(bridge.refusals),
         late=tuple(lateness.counts),
         late_total_s=lateness.total_s,
         stalls=bridge.watchdog.stalls,
@@ -70,7 +70,7 @@ def readings(
         else JournalReading(journal.written, journal.lost, journal.failing, journal.queued),
         outbound=OutboundReading(outbound.ringing, outbound.switched_on),
         webhooks=tuple(
-            WebhookReading(one.place, one.waiting, one.retries, one.counts)
+            WebhookReading(one.place, one.waiting, one.retries, dict(one.counts))
             for one in webhooks.states()
         ),
         control=None if door is None else door.visits,
