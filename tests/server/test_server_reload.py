@@ -736,6 +736,26 @@ def test_a_decision_that_was_under_way_grants_only_what_the_new_rules_do(
     run(test)
 
 
+def test_what_was_granted_before_is_worth_what_the_new_rules_say(files: Files) -> None:
+    async def test() -> None:
+        async with bridge(files) as site:
+            headers = {"X-Bridge-Secret": BRIDGE_SECRET}
+            url = site.url("csharp")
+            async with connect(url, additional_headers=headers, proxy=None) as socket_:
+                who = {"tenantId": "t", "userId": "u", "teamsCallId": "x"}
+                ask = {"type": "auth_request", "callId": "c", "correlationId": "k"}
+                await socket_.send(json.dumps({**ask, "metadata": who}))
+                assert json.loads(await socket_.recv())["authorized"] is True
+                await site.reload(authorization__allow_from=["v"])
+                start = {"type": "session_start", "callId": "c", "direction": "inbound"}
+                await socket_.send(json.dumps({**start, "metadata": who}))
+                answer = json.loads(await socket_.recv())
+                assert (answer["type"], answer["callId"]) == ("hangup", "c")
+            assert [decided.authorized for decided in site.of(Decided)] == [True, False]
+
+    run(test)
+
+
 # --- certificates -----------------------------------------------------------------------
 
 
