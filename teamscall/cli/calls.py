@@ -46,15 +46,18 @@ SinceOption = Annotated[
 def _complete(context: typer.Context, incomplete: str) -> list[str]:
     """Ids that begin so. A shell that completes is no place for complaints."""
     import contextlib
+    import re
 
     from teamscall.errors import TeamscallError
     from teamscall.journal.whole import ids_beginning
 
     found: list[str] = []
     with contextlib.suppress(TeamscallError, OSError, ValueError):
-        given = {**(context.parent.params if context.parent else {}), **context.params}
-        found = ids_beginning(_path(given.get("journal"), given.get("config")), incomplete)
-    return found
+        given = context.params
+        path = _path_of(context, given.get("journal"), given.get("config"))
+        found = ids_beginning(path, incomplete)
+    # What a shell would take apart or obey is not offered.
+    return [name for name in found if re.fullmatch(r"[\w.:@=+/-]+", name, re.ASCII)]
 
 
 CallArgument = Annotated[
@@ -208,8 +211,13 @@ def forget(
     what = calls_view.in_words(doomed)
     if not yes:
         if not sys.stdin.isatty():
-            raise InputError(f"{what} would be forgotten.", hint="Without a terminal, add --yes.")
-        if not typer.confirm(f"Forget {what} for good?", err=True):
+            raise InputError(
+                f"{what[0].upper()}{what[1:]} would be forgotten.",
+                hint="Without a terminal, add --yes.",
+            )
+        # Not typer.confirm: it writes a blank to stdout, whatever it is told.
+        typer.echo(f"Forget {what} for good? [y/N] ", nl=False, err=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise typer.Exit(ExitCode.FAILED)
     gone = forgetting.forget(path, doomed)
     typer.echo(f"Forgotten: {what} ({gone.rows} rows).")
@@ -248,8 +256,11 @@ def _path(journal: Path | None, config: Path | None) -> Path:
     if journal is not None:
         return journal
 
-    from teamscall.cli.settings import load
+    import os
+
+    from teamscall.config import load_config
     from teamscall.journal.store import default_path
 
-    named = load(config, {}).config.journal.path
+    # Whether serve could start with it is not the question here.
+    named = load_config(config, env=os.environ, cross_checks=False).config.journal.path
     return Path(named) if named else default_path()

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from teamscall.errors import InputError
-from teamscall.journal.history import CallLine, filled, lines_of, span
+from teamscall.journal.history import CallLine, Wanted, filled, lines, lines_of, span
 from teamscall.journal.readers import reading
 
 MIN_PREFIX = 4  # characters of an abbreviated id
@@ -207,14 +207,25 @@ def resolve(connection: sqlite3.Connection, given: str) -> tuple[str, str]:
 
 
 def ids_beginning(path: Path, given: str, limit: int = 50) -> list[str]:
-    """Newest call ids that begin so, for a shell's completion. Raises as ``whole``."""
+    """Newest ids that begin so, for a shell's completion. Raises as ``whole``."""
+    if not given:  # a long history is not sorted for that
+        newest = lines(path, Wanted(limit=limit))
+        return list(dict.fromkeys(one.call_id or one.attempt for one in newest))
+    begins = "WHERE {0} >= :first AND {0} < :last"
     with reading(path) as connection:
         rows = connection.execute(
-            "SELECT call_id FROM calls WHERE call_id >= ? AND call_id < ?"
-            " GROUP BY call_id ORDER BY max(opened_ms) DESC LIMIT ?",
-            (given, given + _LAST, limit),
+            f"""
+            SELECT name, max(at) FROM (
+                SELECT call_id AS name, opened_ms AS at FROM calls {begins.format("call_id")}
+                UNION ALL
+                SELECT call_id, wall_ms FROM decisions {begins.format("call_id")}
+                UNION ALL
+                SELECT attempt, asked_ms FROM attempts {begins.format("attempt")}
+            ) GROUP BY name ORDER BY 2 DESC LIMIT :limit
+            """,
+            {"first": given, "last": given + _LAST, "limit": limit},
         )
-        return [row[0] for row in rows if row[0]]
+        return [name for name, _ in rows]
 
 
 def _unknown(given: str) -> InputError:
