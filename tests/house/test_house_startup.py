@@ -16,6 +16,7 @@ HEAVY = (
     "asyncio",
     "h11",
     "httpx2",
+    "prometheus_client",
     "sqlite3",
     "pydantic",
     "faster_whisper",
@@ -28,6 +29,8 @@ HEAVY = (
     "teamscall.wire",
     "teamscall.emulator",
     "teamscall.testing",
+    "teamscall.metrics",
+    "teamscall.webhooks",
 )
 
 PROBE = f"""
