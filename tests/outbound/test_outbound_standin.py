@@ -330,6 +330,23 @@ class TestTheAnswerAndTheLegRace:
 
         asyncio.run(run())
 
+    def test_nor_does_the_id_of_a_caller_who_is_talking(self, tmp_path: Path) -> None:
+        async def run() -> None:
+            async with far_side() as far, site(configured(tmp_path, far)) as place:
+                caller = {"aadId": "bob", "tenantId": "t-1"}
+                await place.standin("same", "active", direction="inbound", caller=caller)
+                await until(lambda: place.board.calls)
+                far.answers = [(202, b'{"callId": "same"}')]
+                attempt = await place.place()
+                outcome, detail = await place.over(attempt.attempt)
+                assert outcome == "failed"
+                assert "in use" in detail
+                assert place.closed() == []
+                assert len(place.board.calls) == 1
+                assert far.hung_up() == []
+
+        asyncio.run(run())
+
     def test_whoever_placed_it_may_go_away(self, tmp_path: Path) -> None:
         async def run() -> None:
             async with far_side() as far:
