@@ -35,12 +35,17 @@ fi
 """
 EXIT_WORDS = {
     ExitCode.OK: "What was asked for happened.",
-    ExitCode.FAILED: "It did not happen: no reply was heard, the call failed.",
-    ExitCode.USAGE: "The command line, or a file named on it, is wrong.",
+    ExitCode.FAILED: "It did not happen: no reply was heard, the call failed or was cancelled.",
+    ExitCode.USAGE: "The command line, or a file or call named on it, is wrong.",
     ExitCode.CONFIG: "The configuration is wrong.",
-    ExitCode.UNAVAILABLE: "Nothing answers there, a port is taken, a package is missing.",
-    ExitCode.REFUSED: "The other side refused: signature, authorization or capacity.",
+    ExitCode.UNAVAILABLE: "Nothing answers there, no bridge runs, a port is taken, "
+    "a package is missing.",
+    ExitCode.REFUSED: "Refused: by the other side (signature, authorization, capacity), or by a "
+    "rule for placed calls.",
     ExitCode.TIMEOUT: "A deadline passed.",
+    ExitCode.NO_ANSWER: "The call that was placed rang, and nobody answered.",
+    ExitCode.BUSY: "The line was busy.",
+    ExitCode.DECLINED: "The call was declined.",
     ExitCode.INTERRUPTED: "Interrupted from the keyboard.",
 }
 
@@ -117,17 +122,32 @@ def option_rows(command: Any) -> list[str]:
     return lines
 
 
-def command_page(name: str, command: Any, children: list[str]) -> str:
-    full = name.replace("-", " ", name.count("-")) if name != "teamscall" else name
+def argument_rows(command: Any) -> list[str]:
+    lines: list[str] = []
+    for param in command.params:
+        if param.param_type_name == "argument" and not getattr(param, "hidden", False):
+            lines += [".TP", f"\\fI{_argument(param)}\\fR", roff(param.help or "")]
+    return lines
+
+
+def _argument(param: Any) -> str:
+    return roff((param.metavar or param.name).strip("[]").upper())
+
+
+def _synopsis(command: Any) -> str:
+    found = [p for p in command.params if p.param_type_name == "argument"]
+    return "".join(f" {_argument(p)}" if p.required else f" [{_argument(p)}]" for p in found)
+
+
+def command_page(name: str, full: str, command: Any, children: list[str]) -> str:
     text = command.help or ""
     brief = text.split("\n")[0].rstrip(".")
     lines = [header(name, 1), ".SH NAME", f"{roff(name)} \\- {roff(brief)}", ".SH SYNOPSIS"]
     tail = " COMMAND [ARGS]" if children else ""
-    arguments = "".join(
-        f" [{p.name.upper()}]" for p in command.params if p.param_type_name == "argument"
-    )
-    lines.append(f"\\fB{roff(full)}\\fR [OPTIONS]{arguments}{tail}")
+    lines.append(f"\\fB{roff(full)}\\fR [OPTIONS]{_synopsis(command)}{tail}")
     lines += [".SH DESCRIPTION", *paragraphs(text)]
+    if rows := argument_rows(command):
+        lines += [".SH ARGUMENTS", *rows]
     if rows := option_rows(command):
         lines += [".SH OPTIONS", *rows]
     if children:
@@ -160,6 +180,8 @@ def command_page(name: str, command: Any, children: list[str]) -> str:
             "\\fBTEAMSCALL_EMULATE_SECRET\\fR",
             "The secret that \\fBteamscall emulate\\fR signs with.",
         ]
+    else:
+        lines += [".SH EXIT STATUS", "As \\fBteamscall\\fR(1) lists them."]
     lines += [".SH SEE ALSO", "\\fBteamscall\\fR(1), \\fBteamscall.toml\\fR(5)"]
     return "\n".join(lines) + "\n"
 
@@ -167,19 +189,19 @@ def command_page(name: str, command: Any, children: list[str]) -> str:
 pages_help: dict[str, str] = {}
 
 
-def commands() -> dict[str, tuple[Any, list[str]]]:
-    """Every visible command by its page's name, with the names of its children."""
-    found: dict[str, tuple[Any, list[str]]] = {}
+def commands() -> dict[str, tuple[str, Any, list[str]]]:
+    """Every visible command by its page's name: as it is typed, itself, and its children."""
+    found: dict[str, tuple[str, Any, list[str]]] = {}
 
-    def walk(name: str, command: Any) -> None:
+    def walk(name: str, full: str, command: Any) -> None:
         children = getattr(command, "commands", {})
         visible = {f"{name}-{key}": c for key, c in children.items() if not c.hidden}
         pages_help[name] = (command.help or "").strip()
-        found[name] = (command, list(visible))
+        found[name] = (full, command, list(visible))
         for child, sub in visible.items():
-            walk(child, sub)
+            walk(child, f"{full} {child.removeprefix(name + '-')}", sub)
 
-    walk("teamscall", typer.main.get_command(app))
+    walk("teamscall", "teamscall", typer.main.get_command(app))
     return found
 
 
@@ -248,8 +270,8 @@ def wanted() -> dict[Path, str]:
         + "\n"
         for shell, file in SHELLS.items()
     }
-    for name, (command, children) in commands().items():
-        files[ROOT / "man" / f"{name}.1"] = command_page(name, command, children)
+    for name, (full, command, children) in commands().items():
+        files[ROOT / "man" / f"{name}.1"] = command_page(name, full, command, children)
     files[ROOT / "man" / "teamscall.toml.5"] = toml_page()
     return files
 
