@@ -32,7 +32,7 @@ from teamscall.text import printable
 
 NAME = "control.sock"
 URL_VARIABLE = "TEAMSCALL_CONTROL_URL"
-SERVICE_SOCKET = Path("/run/teamscall") / NAME  # RuntimeDirectory=teamscall of the service
+SERVICE_FOLDER = Path("/run/teamscall")  # RuntimeDirectory=teamscall; only root makes it
 
 # sun_path has 108 bytes on Linux and 104 on macOS and the BSDs, one of them a NUL.
 MAX_PATH_BYTES = 107 if sys.platform == "linux" else 103
@@ -166,8 +166,7 @@ def _found(name: str, env: Mapping[str, str]) -> Where:
         for directory in _directories(env)
         if _is_ours(directory) or not directory.exists()
     ]
-    if name == NAME:
-        paths.append(SERVICE_SOCKET)
+    paths.append(SERVICE_FOLDER / name)
     for path in paths:
         if alive(path):
             return Where(socket=str(path))
@@ -178,8 +177,7 @@ def _found(name: str, env: Mapping[str, str]) -> Where:
         others = [str(one) for one in sockets if alive(one)]
         if len(others) == 1:
             return Where(socket=others[0])
-    chosen = str(paths[0] if paths else SERVICE_SOCKET)
-    return Where(socket=chosen, looked=tuple(map(str, paths)), others=tuple(others))
+    return Where(socket=str(paths[0]), looked=tuple(map(str, paths)), others=tuple(others))
 
 
 def _directories(env: Mapping[str, str]) -> Iterator[Path]:

@@ -256,6 +256,27 @@ def test_no_browser_and_nobody_without_the_token_comes_in() -> None:
     run(work())
 
 
+def test_a_port_with_a_certificate_is_asked_over_tls() -> None:
+    async def work() -> None:
+        folder = Path(__file__).parents[1] / "server"
+        pair = str(folder / "loopback.cert.pem"), str(folder / "loopback.key.pem")
+        port = free_port()
+        with short_folder() as own:
+            control = Control(
+                socket=str(own / "c.sock"), port=port, token=Secret(TOKEN),
+                tls_cert=pair[0], tls_key=pair[1],
+            )  # fmt: skip
+            async with bridge(control=control):
+                there = Where(url=f"wss://127.0.0.1:{port}", token=Secret(TOKEN), ca=pair[0])
+                async with ask_bridge(there) as client:
+                    assert (await client.status()).ready
+                with pytest.raises(DialError, match="not trusted"):
+                    async with ask_bridge(msgspec.structs.replace(there, ca="")):
+                        pass
+
+    run(work())
+
+
 def test_one_connection_has_so_many_subscriptions_and_questions() -> None:
     async def work() -> None:
         async with bridge() as site, site.raw() as raw, site.call("cafe-1"):

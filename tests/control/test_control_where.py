@@ -26,7 +26,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     with short_folder() as folder:
         folder.chmod(0o700)
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
-        monkeypatch.setattr(where, "SERVICE_SOCKET", folder / "service" / "control.sock")
+        monkeypatch.setattr(where, "SERVICE_FOLDER", folder / "service")
         yield {"XDG_RUNTIME_DIR": str(folder)}
 
 
@@ -97,10 +97,14 @@ def test_without_a_name_the_only_bridge_is_meant(runtime: dict[str, str]) -> Non
                 assert find(Config(), runtime).socket == str(folder / "control.sock")
 
 
-def test_the_services_socket_is_the_last_resort(runtime: dict[str, str]) -> None:
-    assert find(Config(), runtime).socket != str(where.SERVICE_SOCKET)
-    with living(where.SERVICE_SOCKET):
-        assert find(Config(), runtime).socket == str(where.SERVICE_SOCKET)
+def test_the_services_directory_is_the_last_resort(runtime: dict[str, str]) -> None:
+    own = Config(journal=JournalFile(path="/var/lib/teamscall/journal.sqlite3"))
+    for config in (Config(), own):
+        service = where.SERVICE_FOLDER / name_for(config)
+        assert find(config, runtime).socket != str(service)
+        with living(service):
+            assert find(config, runtime).socket == str(service)
+            assert find(Config(), runtime).socket == str(service)  # the only one
 
 
 def test_a_url_needs_a_token_and_never_sends_it_in_clear(tmp_path: Path) -> None:
