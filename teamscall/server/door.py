@@ -130,7 +130,9 @@ class Door:
     async def _open_socket(self) -> None:
         try:
             path = socket_for(self._config, os.environ)
-            async with _our_turn(path.parent):
+            async with _our_turn(path.parent) as alone:
+                if alone and not self._config.control.socket:
+                    _sweep(path.parent)
                 if alive(path):
                     taken, path = path, path.with_name(f"control-{os.getpid()}.sock")
                     log.warning(
@@ -340,18 +342,19 @@ async def _closed(servers: list[Server]) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _our_turn(directory: Path) -> AsyncIterator[None]:
+async def _our_turn(directory: Path) -> AsyncIterator[bool]:
     """Alone with the names in this directory: two bridges that start at once must not both
-    find the same dead socket, and one remove the other's new one."""
+    find the same dead socket, and one remove the other's new one. Whether we are."""
     import fcntl
 
     handle = os.open(directory, os.O_RDONLY)
     try:
+        alone = False
         for _ in range(_TURNS):
-            if _locked(handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            if alone := _locked(handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 break
             await asyncio.sleep(_TURN_S)
-        yield  # whoever holds it for so long is no bridge of ours: go on without
+        yield alone  # whoever holds it for so long is no bridge of ours: go on without
     finally:
         os.close(handle)
 
@@ -366,6 +369,14 @@ def _locked(handle: int, how: int) -> bool:
     except OSError:  # a file system without locks
         return True
     return True
+
+
+def _sweep(directory: Path) -> None:
+    """What bridges that were killed have left in our own directory."""
+    for path in directory.glob("control-*.sock"):
+        if not alive(path):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _bound(path: Path) -> socket.socket:

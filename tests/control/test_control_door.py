@@ -426,6 +426,26 @@ def test_a_dead_bridges_socket_is_replaced_and_a_living_ones_is_not() -> None:
     run(work())
 
 
+def test_what_killed_bridges_left_is_swept_and_living_ones_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work() -> None:
+        with short_folder() as runtime, short_folder() as elsewhere:
+            monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+            folder = runtime / "teamscall"
+            folder.mkdir(mode=0o700)
+            with socket.socket(socket.AF_UNIX) as dead, socket.socket(socket.AF_UNIX) as living:
+                dead.bind(str(folder / "control-dead.sock"))
+                living.bind(str(folder / "control-living.sock"))
+                living.listen()
+                journal = JournalFile(path=str(elsewhere / "journal"))
+                async with bridge(control=Control(), journal=journal) as site:
+                    names = {one.name for one in folder.iterdir()}
+                    assert names == {"control-living.sock", Path(site.where.socket).name}
+
+    run(work())
+
+
 def test_what_is_no_socket_is_not_touched() -> None:
     async def work() -> None:
         with short_folder() as folder:
