@@ -194,6 +194,12 @@ class ControlError(TeamscallError):
         self.data = dict(data or {})
 
 
+class CaptureError(TeamscallError):
+    """A capture cannot be read or written, or has not what was asked of it."""
+
+    fault = "operator"
+
+
 class EngineError(TeamscallError):
     """A speech or language vendor failed.
 

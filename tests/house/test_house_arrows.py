@@ -27,14 +27,15 @@ ARROWS: dict[str, set[str]] = {
     "control": COMMON | {"config", "calls", "outbound", "journal", "wire.events"},
     "webhooks": COMMON | {"asking", "config", "calls.records", "journal", "wire.events"},
     "metrics": COMMON | {"config", "calls", "wire.events"},
+    "capture": COMMON | {"config", "wire", "audio", "calls", "engines.base"},
     "server": COMMON
     | {"config", "wire", "calls", "engines", "policy", "journal"}
-    | {"outbound", "control", "webhooks", "metrics"},
+    | {"outbound", "control", "webhooks", "metrics", "capture"},
     "emulator": COMMON | {"audio", "wire"},
     "testing": COMMON | {"audio", "engines.offline"},
     "cli": COMMON
     | {"config", "wire", "audio", "calls", "engines", "emulator", "server", "journal", "testing"}
-    | {"control", "outbound"},
+    | {"control", "outbound", "capture"},
 }
 OUTSIDE_PURE = {"asyncio", "socket", "logging", "time", "threading", "subprocess", "websockets"}
 
