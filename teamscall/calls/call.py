@@ -26,6 +26,7 @@ from teamscall.calls.levels import Meter
 from teamscall.calls.link import Link
 from teamscall.calls.records import AudioLevels, CallClosed, CallCounters, CallRecord, Watch
 from teamscall.calls.settings import ENGINE_CANCEL_S, ENGINE_CLOSE_S, CallSettings
+from teamscall.calls.tape import Tape, Tapes
 from teamscall.calls.tasks import Tasks
 from teamscall.clock import Clock
 from teamscall.engines import base as engine
@@ -74,6 +75,7 @@ class Call:
         tasks: runs the engine's session, which may outlive the call if it hangs.
         on_over: see rule 1.
         lateness: told how late frames left.
+        tapes: record what the conversation is told and returns.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Call:
         watch: Watch,
         on_over: Callable[[Call, Finish], None],
         lateness: Lateness | None = None,
+        tapes: Tapes | None = None,
     ) -> None:
         self.setup = setup
         self._clock = clock
@@ -111,6 +114,9 @@ class Call:
         self._busy = False
         self._meter: Meter | None = None  # while somebody watches it
         self._waiting: collections.deque[object] = collections.deque()
+        self._tape: Tape | None = None
+        if tapes is not None:
+            self._tape = tapes.tape(setup, settings, self._began)
 
     @property
     def call_id(self) -> str:
@@ -202,12 +208,17 @@ class Call:
         self._busy = True
         try:
             if first is not None:
-                self._carry_out(first(self._clock.now()))
+                now = self._clock.now()
+                if self._tape is not None:
+                    self._tape.opened(now)
+                self._carry_out(first(now))
             while self._waiting:
                 event = self._waiting.popleft()
                 if self._meter is not None and isinstance(event, wire.AudioIn):
                     self._measure(self._meter, event.pcm)
                 now = self._clock.now()
+                if self._tape is not None:
+                    self._tape.step(now, event)
                 commands = self._conversation.on(event, now)
                 if now >= self._deadline:
                     self._note_lateness(now - self._deadline, commands)
@@ -226,8 +237,10 @@ class Call:
         if self._over.is_set():
             return
         try:
-            end = EndRequested("error", "bridge")
-            last = self._conversation.on(end, self._clock.now())
+            end, now = EndRequested("error", "bridge"), self._clock.now()
+            if self._tape is not None:
+                self._tape.step(now, end)
+            last = self._conversation.on(end, now)
         except Exception as error:
             log.error("The call failed again", exc_info=error, extra={"callId": self.call_id})
             last = []
@@ -241,6 +254,8 @@ class Call:
 
     def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
+            if self._tape is not None:
+                self._tape.did(command)
             kind = type(command)  # sets, because this is asked for every frame
             if kind in _WIRE_MESSAGES:
                 if self._link is not None:
@@ -260,6 +275,9 @@ class Call:
 
     def _finish(self, finish: Finish) -> None:
         self._over.set()
+        if self._tape is not None:
+            self._tape.close(self._clock.now(), finish.reason)
+            self._tape = None
         self._on_over(self, finish)
 
     def _say(self, command: engine.Say) -> None:

@@ -29,6 +29,7 @@ from teamscall.calls.placing import EarlyLeg, FarProgress, LegRefused, PlacingEv
 from teamscall.calls.records import CallRecord, EndedBy, Watch
 from teamscall.calls.registry import Slots
 from teamscall.calls.settings import CallSettings, call_settings
+from teamscall.calls.tape import Tapes
 from teamscall.calls.tasks import Tasks
 from teamscall.calls.voices import Voices
 from teamscall.clock import Clock
@@ -74,6 +75,7 @@ class Desk:
         self._watchers: list[Watch] = []
         self._ticks = Ticks(self._tell_levels)
         self.placing: PlacingWatch | None = None
+        self.tapes: Tapes | None = None  # record the calls that start from now on
         self._early_legs: dict[str, Callable[[], None]] = {}
         self._wishes: dict[str, tuple[Link, int]] = {}
 
@@ -208,6 +210,7 @@ class Desk:
                 self.tell,
                 self._over,
                 self.lateness,
+                self.tapes,
             )
         except Exception as error:
             log.error("No engine for a call", exc_info=error, extra={"callId": event.call_id})

@@ -24,6 +24,7 @@ from teamscall.calls.placing import FarProgress, GatewayOpened, PlacingWatch
 from teamscall.calls.records import CallRecord, EndedBy, Watch
 from teamscall.calls.settings import CallSettings
 from teamscall.calls.standin_line import StandInLine
+from teamscall.calls.tape import Tapes
 from teamscall.clock import Clock
 from teamscall.config import Config
 from teamscall.engines.base import Engine
@@ -70,6 +71,10 @@ class Switchboard:
     def tell(self, record: CallRecord) -> None:
         """Tell those who watch a record that is made elsewhere."""
         self._desk.tell(record)
+
+    def record(self, tapes: Tapes) -> None:
+        """Record the calls that start from now on."""
+        self._desk.tapes = tapes
 
     def measure_levels(self, on: bool) -> None:
         """Tell ``AudioLevels`` of every call five times a second, or not any more. Needs a

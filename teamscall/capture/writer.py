@@ -81,6 +81,7 @@ class Track:
         self._rate_at = header.began
         self._missing = 0
         self._why: DropWhy = "queue"
+        self.latest = header.began  # when its latest record happened
         self.over = False
         # Added by the loop, taken by the thread: no lock is needed.
         self.put_bytes = 0
@@ -92,14 +93,15 @@ class Track:
         """Append a record of about ``size`` bytes that happened at monotonic ``at``."""
         if self.over:
             return
+        self.latest = at
         size += RECORD_BYTES
         self._rate = min(BURST_BYTES, self._rate + max(0.0, at - self._rate_at) * RATE_BYTES)
         self._rate_at = max(at, self._rate_at)
         waiting = self.put_bytes - self.taken_bytes
         if waiting + size > MAX_WAITING_OF_ONE or self._writer.waiting + size > MAX_WAITING_BYTES:
-            self._drop("queue")
+            self.skip("queue")
         elif self._rate < size:
-            self._drop("rate")
+            self.skip("rate")
         else:
             self._rate -= size
             self._mark(at)
@@ -113,7 +115,8 @@ class Track:
         self._queue(Closed(at, reason), RECORD_BYTES)
         self.over = True
 
-    def _drop(self, why: DropWhy) -> None:
+    def skip(self, why: DropWhy) -> None:
+        """A record is missing here; the next one brings the mark."""
         if not self._missing:
             self._why = why
         self._missing += 1

@@ -46,6 +46,9 @@ def demo(
     stereo: Annotated[
         Path | None, typer.Option(help="Also write the call: caller left, bot right.")
     ] = None,
+    capture: Annotated[
+        Path | None, typer.Option(help="Also write the call's capture, for replay and report.")
+    ] = None,
     patience: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for a first answer.")
     ] = 30.0,
@@ -86,6 +89,7 @@ def demo(
                 engine=engine.value if engine else None,
                 out=out,
                 stereo=stereo,
+                capture=capture,
                 patience=patience,
                 config=config,
                 pairs=set_ or [],

@@ -10,6 +10,7 @@ import importlib.resources
 import re
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -75,16 +76,18 @@ class Demo:
         play: Callable[[bytes], None] | None = None,
         patience_s: float,
         duration_s: float | None = None,
+        capture: Path | None = None,
     ) -> Result:
         """Start the bridge, place the call, wait for its end, stop the bridge.
 
         ``patience_s``: how long a first answer may take. ``duration_s``: hang up after this
-        long; else when the answer has been heard.
+        long; else when the answer has been heard. ``capture``: the file that the bridge's side
+        of the call goes to.
 
         Raises:
             TeamscallError: the bridge could not start, or the call not be dialled.
         """
-        async with running(self._config) as bridge:
+        async with running(self._config, capture=capture) as bridge:
             bridge.switchboard.watch(self._records.append)
             bridge.switchboard.watch(on_record)
             on_ready(bridge)
@@ -161,6 +164,7 @@ def demo_flags(dialect: Dialect) -> dict[str, object]:
         "authorization.hook_url": "",
         "journal.enabled": False,
         "control.enabled": False,
+        "capture.dir": "",
     }
 
 

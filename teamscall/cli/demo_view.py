@@ -57,6 +57,7 @@ async def play_demo(
     engine: str | None,
     out: Path,
     stereo: Path | None,
+    capture: Path | None,
     patience: float,
     config: Path | None,
     pairs: Sequence[str],
@@ -68,7 +69,7 @@ async def play_demo(
         TeamscallError: the input, the configuration, an engine or a port cannot be used.
         asyncio.CancelledError: it was interrupted before there was a call.
     """
-    check_writable({"--out": out, "--stereo": stereo}, reads=wav)
+    check_writable({"--out": out, "--stereo": stereo, "--capture": capture}, reads=wav)
     flags = demo_flags(dialect) | ({"engine": engine} if engine else {})
     # A file is used only when it is named: the demo must not depend on what lies around.
     loaded = load(config or Path(os.devnull), flags, pairs)
@@ -104,6 +105,7 @@ async def play_demo(
                 play=play,
                 patience_s=patience,
                 duration_s=MIC_SECONDS if mic else None,
+                capture=capture,
             )
     finally:
         if view.lost is not None:

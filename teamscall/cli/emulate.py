@@ -244,6 +244,10 @@ def emulate(
             help="Write both sides to this WAV: caller left, bot right.", rich_help_panel=_END
         ),
     ] = None,
+    capture: Annotated[
+        Path | None,
+        typer.Option(help="Write every raw frame to this capture.", rich_help_panel=_END),
+    ] = None,
     answer: Annotated[
         AnswerName | None,
         typer.Option(
@@ -362,6 +366,7 @@ def emulate(
             expect_speech=expect_speech,
             out=out,
             stereo=stereo,
+            capture=capture,
             answer=None if answer is None else answer.value,
             ring=ring,
             calls=calls,

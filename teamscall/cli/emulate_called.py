@@ -11,7 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
+from teamscall.capture.far_side import FarSide
 from teamscall.cli.emulate import SECRET_ENV
+from teamscall.cli.emulate_capture import captured
 from teamscall.cli.emulate_run import Options, make_plan, read_secret, write
 from teamscall.cli.emulate_view import Keys, View
 from teamscall.cli.outputs import check_writable
@@ -46,7 +48,10 @@ async def take(options: Options, view: View) -> ExitCode:
     plan = make_plan(options, read_secret(options, os.environ))
     if options.secret is not None:
         view.warn(f"--secret is visible to others in ps; use --secret-file or ${SECRET_ENV}")
-    check_writable({"--out": options.out, "--stereo": options.stereo}, reads=options.wav)
+    check_writable(
+        {"--out": options.out, "--stereo": options.stereo, "--capture": options.capture},
+        reads=options.wav,
+    )
     view.many = answering.calls != 1
     with ExitStack() as stack:
         play = None
@@ -55,7 +60,11 @@ async def take(options: Options, view: View) -> ExitCode:
             stack.callback(loudspeaker.close)
             play = loudspeaker.play
         household = _Household(options, view, await _sound(options, view), play)
-        phone = Phone(plan, answering, household, SystemClock())
+        household.far_side = far_side = stack.enter_context(
+            captured(options.capture, options.dialect, "outbound", view.warn)
+        )
+        tap = None if far_side is None else far_side.tap
+        phone = Phone(plan, answering, household, SystemClock(), tap)
         household.stop = phone.stop
         stack.enter_context(stop_on_signals(household.interrupt, lambda: True))
         stack.enter_context(view.live())
@@ -145,6 +154,7 @@ class _Household:
         self.stop: Callable[[], None] = lambda: None
         self.idle = _IdleHands(self.interrupt)
         self.keys: Keys | None = None
+        self.far_side: FarSide | None = None
         self.lost: OutputLost | None = None
         self.interrupted = False
         self.taken = 0
@@ -183,6 +193,8 @@ class _Household:
         )
 
     def over(self, asked: Asked, ends: Ends, report: Report) -> None:
+        if self.far_side is not None:
+            self.far_side.over(asked.call_id)
         self._up.remove(ends.controls)
         self._hold_keys()
         if report.exit_code:

@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from teamscall.cli.emulate import SECRET_ENV
+from teamscall.cli.emulate_capture import captured
 from teamscall.cli.emulate_view import Keys, View, choose_view, print_devices
 from teamscall.cli.outputs import check_writable
 from teamscall.cli.stopping import stop_on_signals
@@ -81,6 +82,7 @@ class Options(msgspec.Struct, frozen=True):
     expect_speech: bool
     out: Path | None
     stereo: Path | None
+    capture: Path | None
     answer: str | None
     ring: float | None
     calls: int | None
@@ -144,7 +146,10 @@ async def _call(options: Options, view: View) -> Report:
     plan = make_plan(options, read_secret(options, os.environ))
     if options.secret is not None:
         view.warn(f"--secret is visible to others in ps; use --secret-file or ${SECRET_ENV}")
-    check_writable({"--out": options.out, "--stereo": options.stereo}, reads=options.wav)
+    check_writable(
+        {"--out": options.out, "--stereo": options.stereo, "--capture": options.capture},
+        reads=options.wav,
+    )
     controls = Controls()
     tracks = Tracks() if options.out or options.stereo else None
     with ExitStack() as stack:
@@ -175,6 +180,9 @@ async def _call(options: Options, view: View) -> Report:
         stack.enter_context(view.live())
         if view.interactive:
             stack.enter_context(Keys(controls))
+        far_side = stack.enter_context(
+            captured(options.capture, options.dialect, options.direction, view.warn)
+        )
         report = await run_call(
             plan,
             source,
@@ -183,6 +191,7 @@ async def _call(options: Options, view: View) -> Report:
             controls=controls,
             tracks=tracks,
             play=play,
+            tap=None if far_side is None else far_side.tap,
         )
     files = write(options.out, options.stereo, tracks) if tracks is not None else {}
     if lost is not None:

@@ -85,6 +85,9 @@ def serve(
     greeting: Annotated[
         str | None, typer.Option(help="What the bot says first (inbound.greeting).")
     ] = None,
+    capture: Annotated[
+        Path | None, typer.Option(help="Write each call to a file in this folder (capture.dir).")
+    ] = None,
     log_format: Annotated[
         LogFormat | None, typer.Option(help="Log lines: text for people, json for machines.")
     ] = None,
@@ -112,6 +115,7 @@ def serve(
         "standin.bind": standin_bind,
         "authorization.mode": authorization,
         "inbound.greeting": greeting,
+        "capture.dir": None if capture is None else str(capture),
         "log.format": log_format,
         "log.level": log_level,
     }
@@ -120,6 +124,7 @@ def serve(
         "standin.port": "--standin-port",
         "standin.bind": "--standin-bind",
         "authorization.mode": "--authorization",
+        "capture.dir": "--capture",
         "log.format": "--log-format",
         "log.level": "--log-level",
     }

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from teamscall.config import models
+from teamscall.config.check_capture import check_capture
 from teamscall.config.check_control import check_control
 from teamscall.config.check_placing import check_placing
 from teamscall.config.check_telling import telling
@@ -95,6 +96,7 @@ def _findings(
     yield from check_placing(config.outbound)
     yield from check_control(config.control)
     yield from telling(config)
+    yield from check_capture(config.capture)
     if config.standin.enabled and config.recording.require is False:
         yield _warn(
             "recording.require is false: caller media of StandIn calls is processed whatever "

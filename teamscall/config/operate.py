@@ -137,6 +137,29 @@ class Control(msgspec.Struct, frozen=True):
     tls_key: Annotated[str, key("Private key (PEM) of tls_cert.", kind="path")] = ""
 
 
+class Capture(msgspec.Struct, frozen=True):
+    """Calls as files, for replay and pictures: every raw message, and what was decided."""
+
+    dir: Annotated[
+        str, key("Folder with one file per call; empty: none is written.", kind="path")
+    ] = ""
+    content: Annotated[
+        Literal["timing", "full"],
+        key(
+            "timing: audio and words by their length alone. full: with them, while the call's "
+            "recording status is active (StandIn)."
+        ),
+    ] = "timing"
+    without_status: Annotated[
+        bool,
+        key(
+            "With full, also calls whose gateway tells no recording status (C#): only where "
+            "they may be recorded."
+        ),
+    ] = False
+    max_mb: Annotated[int, key("A file is not continued beyond.", unit="MB", ge=1, le=2000)] = 250
+
+
 class Metrics(msgspec.Struct, frozen=True):
     """``GET /metrics`` in Prometheus format."""
 

@@ -18,7 +18,7 @@ from teamscall.emulator import dial as dialling
 from teamscall.emulator.controls import Controls, DropLink
 from teamscall.emulator.far_side import FarSide
 from teamscall.emulator.happenings import EmulatorEvent, OnEvent
-from teamscall.emulator.links import Link, SocketLink
+from teamscall.emulator.links import Link, SocketLink, Tap
 from teamscall.emulator.plan import Plan
 from teamscall.emulator.report import Report
 from teamscall.emulator.sources import Source
@@ -43,11 +43,13 @@ async def run_call(
     controls: Controls | None = None,
     tracks: Tracks | None = None,
     play: Callable[[bytes], None] | None = None,
+    tap: Tap | None = None,
 ) -> Report:
     """Play one call to its end.
 
     ``source`` is pulled every 20 ms and closed at the end. ``tracks`` keeps both sides'
     sound; ``play`` gets 640 bytes per 20 ms of what the caller hears (and must not block).
+    ``tap`` is told the raw messages.
 
     Raises:
         HandshakeRefused: the upgrade was answered with something other than 101.
@@ -70,8 +72,8 @@ async def run_call(
             tracks=tracks,
             play=play,
         )
-        link = SocketLink(socket, plan.dial.dialect, target.call_id)
-        shell = Shell(plan, target, side, link, clock)
+        link = SocketLink(socket, plan.dial.dialect, target.call_id, tap)
+        shell = Shell(plan, target, side, link, clock, tap)
         try:
             await shell.run()
         finally:
@@ -108,8 +110,15 @@ class Shell:
     """The link of one call, and the loop that keeps its time."""
 
     def __init__(
-        self, plan: Plan, target: dialling.Target, side: Side, link: Link, clock: Clock
+        self,
+        plan: Plan,
+        target: dialling.Target,
+        side: Side,
+        link: Link,
+        clock: Clock,
+        tap: Tap | None = None,
     ) -> None:
+        self._tap = tap
         self._plan = plan
         self._target = target
         self._side = side
@@ -188,7 +197,8 @@ class Shell:
         except TeamscallError as error:
             side.broken(f"no resume: {error.message}", clock.now())
             return
-        await self._go_on(group, SocketLink(socket, "csharp", self._target.call_id), side.resumed)
+        link = SocketLink(socket, "csharp", self._target.call_id, self._tap)
+        await self._go_on(group, link, side.resumed)
 
     async def _go_on(
         self,

@@ -22,7 +22,7 @@ from teamscall.emulator.answering import Answering, Asked
 from teamscall.emulator.call import Shell
 from teamscall.emulator.controls import Controls
 from teamscall.emulator.leg import Leg
-from teamscall.emulator.links import Extension, Link, NoLink, SocketLink, Trunk
+from teamscall.emulator.links import Extension, Link, NoLink, SocketLink, Tap, Trunk
 from teamscall.emulator.outcome import post_outcome
 from teamscall.emulator.plan import Plan
 from teamscall.emulator.report import Report, failed
@@ -95,8 +95,9 @@ class _LegShell(Shell):
         link: Link,
         clock: Clock,
         open_link: Callable[[], Awaitable[Link]],
+        tap: Tap | None,
     ) -> None:
-        super().__init__(plan, target, leg, link, clock)
+        super().__init__(plan, target, leg, link, clock, tap)
         self._leg = leg
         self._first = link
         self._open_link = open_link
@@ -130,7 +131,15 @@ class _LegShell(Shell):
 class Phone:
     """Takes calls from ``run`` to its end: ``answering.calls`` of them, or until ``stop``."""
 
-    def __init__(self, plan: Plan, answering: Answering, house: House, clock: Clock) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        answering: Answering,
+        house: House,
+        clock: Clock,
+        tap: Tap | None = None,
+    ) -> None:
+        self._tap = tap
         self._plan = plan
         self._answering = answering
         self._house = house
@@ -339,7 +348,9 @@ class Phone:
             link = await self._open_leg(call)
             leg.handshake_ms = round((clock.now() - began) * 1000, 1)
         opening = self._open_leg if self._standin else self._open_own
-        shell = _LegShell(plan, call.target, leg, link or NoLink(), clock, lambda: opening(call))
+        shell = _LegShell(
+            plan, call.target, leg, link or NoLink(), clock, lambda: opening(call), self._tap
+        )
         call.shell = shell
         try:
             await shell.run()
@@ -360,7 +371,7 @@ class Phone:
         """StandIn: the call's own upgrade."""
         dial = msgspec.structs.replace(self._plan.dial, call_id=call.asked.call_id)
         socket = await dialling.open_socket(dial, call.target, self._clock.wall_ms())
-        return SocketLink(socket, "standin", call.asked.call_id)
+        return SocketLink(socket, "standin", call.asked.call_id, self._tap)
 
     async def _open_own(self, call: _Call) -> Link:
         """C#: a socket for this call; it may be asked for others on it all the same."""
@@ -371,7 +382,7 @@ class Phone:
     async def _open_trunk(self, *, lasting: bool = True) -> Trunk:
         dial = self._plan.dial
         socket = await dialling.open_socket(dial, dialling.aim(dial), self._clock.wall_ms())
-        return Trunk(socket, self._asked_on_socket, lasting=lasting)
+        return Trunk(socket, self._asked_on_socket, lasting=lasting, tap=self._tap)
 
     async def _hold(self, trunk: Trunk) -> None:
         """Keep a socket open to be asked on."""

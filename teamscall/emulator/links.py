@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -16,6 +16,8 @@ from websockets.exceptions import ConnectionClosed
 from teamscall.wire import csharp, standin
 from teamscall.wire.events import Dialect, Dropped, FromGateway, PlaceCall, ToGateway
 
+# Told every text message of a socket as it is on the wire; ``in`` is to the bridge.
+Tap = Callable[[Literal["in", "out"], bytes, FromGateway | ToGateway | Dropped], None]
 Take = Callable[[ToGateway | Dropped], Awaitable[None]]
 
 # Messages of a call whose task has not begun to listen yet; more is dropped, newest first.
@@ -55,8 +57,11 @@ class Link(Protocol):
 class SocketLink:
     """A socket of one call's own."""
 
-    def __init__(self, socket: ClientConnection, dialect: Dialect, call_id: str) -> None:
+    def __init__(
+        self, socket: ClientConnection, dialect: Dialect, call_id: str, tap: Tap | None = None
+    ) -> None:
         self._socket = socket
+        self._tap = tap
         self._dialect = standin if dialect == "standin" else csharp
         self._call_id = call_id
 
@@ -78,6 +83,8 @@ class SocketLink:
                     if isinstance(data, str)
                     else Dropped("binary", "a binary frame")
                 )
+                if self._tap is not None and isinstance(data, str):
+                    self._tap("out", data.encode(), message)
                 await take(message)
         except ConnectionClosed:
             return
@@ -85,6 +92,8 @@ class SocketLink:
     async def send(self, event: FromGateway) -> None:
         data = self._dialect.encode_from_gateway(event)
         if data is not None:
+            if self._tap is not None:
+                self._tap("in", data, event)
             await self._socket.send(data, text=True)
 
     def abort(self) -> None:
@@ -126,8 +135,9 @@ class Trunk:
         on_place: Callable[[PlaceCall, Trunk], None],
         *,
         lasting: bool,
+        tap: Tap | None = None,
     ) -> None:
-        self.link = SocketLink(socket, "csharp", "")
+        self.link = SocketLink(socket, "csharp", "", tap)
         self._lasting = lasting
         self.strays = 0
         self._on_place = on_place

@@ -18,6 +18,7 @@ import msgspec
 from websockets.server import ServerProtocol
 
 from teamscall.calls.link import Exchange
+from teamscall.calls.tape import Tapes
 from teamscall.clock import Clock
 from teamscall.config import Config
 from teamscall.errors import ListenError
@@ -103,12 +104,17 @@ class Bridge:
         self._run: asyncio.Task[None] | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._render: Render | None = None
+        self._tapes: Tapes | None = None
         self.metrics_url = ""  # of the port for metrics
 
     def expose(self, render: Render) -> None:
         """From now on ``/metrics`` is there; ``render`` makes its text and content type."""
         self._render = render
         self.gate.has_metrics = True
+
+    def record(self, tapes: Tapes) -> None:
+        """Record what is said on the sockets that open from now on."""
+        self._tapes = tapes
 
     @property
     def refusals(self) -> Counter[str]:
@@ -227,7 +233,14 @@ class Bridge:
             serve.ping_interval_ms / 1000, serve.ping_timeout_ms / 1000, self._close_timeout_s
         )
         link = SocketLink(
-            self, transport, protocol, ticket.dialect, ticket.call_id, opening.address, limits
+            self,
+            transport,
+            protocol,
+            ticket.dialect,
+            ticket.call_id,
+            opening.address,
+            limits,
+            self._tapes,
         )
         transport.set_protocol(link)
         self._opening.pop(opening, None)

@@ -19,6 +19,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from teamscall.calls.link import Exchange
+from teamscall.calls.tape import Tapes
 from teamscall.clock import Clock
 from teamscall.server.limits import TokenBucket
 from teamscall.server.listener import end_writing
@@ -137,6 +138,7 @@ class SocketLink(asyncio.Protocol):
         call_id: str | None,
         address: str,
         limits: LinkLimits,
+        tapes: Tapes | None = None,
     ) -> None:
         now = home.clock.now()
         self._home = home
@@ -146,6 +148,7 @@ class SocketLink(asyncio.Protocol):
         self._call_id = call_id or ""
         self._address = address
         self._limits = limits
+        self._tapes = tapes
         codec = _CODECS[dialect]
         self._lead_ms = codec.lead_ms
         self._encode = codec.encode
@@ -202,6 +205,8 @@ class SocketLink(asyncio.Protocol):
         data = self._encode(message)
         if data is None:
             return
+        if self._tapes is not None:
+            self._tapes.said(self, data, message, self._home.clock.now())
         if type(message) is AudioOut:
             if self._outbox or self._transport.get_write_buffer_size() > AUDIO_BUFFER_BYTES:
                 self._outbox.push(message.call_id, data)
@@ -364,6 +369,8 @@ class SocketLink(asyncio.Protocol):
             self._write()
             return
         event = self._decode(data, call_id=self._call_id)
+        if self._tapes is not None:
+            self._tapes.heard(self, self._call_id, data, event, now)
         if isinstance(event, Dropped):
             self._drop(event.cause, event.detail)
         elif type(event) is AudioIn or self._control.take(now):

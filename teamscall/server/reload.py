@@ -70,7 +70,7 @@ RESTART = (
     *("standin.enabled", "standin.port", "standin.bind", "standin.paths"),
     *("standin.tls_cert", "standin.tls_key"),
     *("journal.enabled", "journal.path", "control.", "metrics.port", "metrics.bind"),
-    "log.format",
+    *("log.format", "capture."),
 )
 
 # What an engine is made of: if any of it changes, new calls get another one. Not in it: how a

@@ -32,6 +32,7 @@ from teamscall.outbound.placing import Outbound
 from teamscall.policy.authorization import Policy
 from teamscall.server import systemd
 from teamscall.server.bridge import Bridge, Listening
+from teamscall.server.capturing import capturing
 from teamscall.server.door import Door
 from teamscall.server.lock import sole_use
 from teamscall.server.measuring import model_names, readings
@@ -100,11 +101,13 @@ async def running(
     clock: Clock | None = None,
     engine: Engine | None = None,
     source: Source | None = None,
+    capture: Path | None = None,
 ) -> AsyncIterator[Running]:
     """A bridge that answers calls from enter to exit; the exit drains it.
 
     Models are loaded and phrases synthesised before a port opens, so the first call finds
     everything warm. ``source``: where ``config`` came from, if it can be read again.
+    ``capture``: the file that its one call, an emulated one, goes to.
 
     Raises:
         ConfigError, ListenError, EngineError, MissingPackageError: it cannot start.
@@ -147,6 +150,9 @@ async def running(
         undelivered = Teller(config.outbound, clock)
         outbound = Outbound(config, switchboard, Kept(journal), clock, undelivered)
         bridge = Bridge(config, switchboard, clock)
+        if config.capture.dir or capture is not None:
+            taps = capturing(config.capture, switchboard, bridge, emulated=capture)
+            await stack.enter_async_context(taps)
         if source is not None:
             reloading = Reloading(source, switchboard, bridge, engine, policy, clock)
             stack.push_async_callback(reloading.stop)
