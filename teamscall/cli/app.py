@@ -18,6 +18,7 @@ from teamscall.cli import (
     fake_openai,
     mcp,
     metrics,
+    replay,
     serve,
     status,
     tail,
@@ -67,6 +68,7 @@ call.register(app)
 tool.register(app)
 mcp.register(app)
 metrics.register(app)
+replay.register(app)
 
 groups = [group.typer_instance for group in app.registered_groups]
 for command in [one for each in (app, *groups) if each for one in each.registered_commands]:
