@@ -33,8 +33,9 @@ SHELL_EVENTS: tuple[type, ...] = (
 GATEWAY_EVENTS: tuple[type, ...] = get_args(wire.FromGateway)
 ENGINE_EVENTS: tuple[type, ...] = get_args(engine.EngineEvent)
 WIRE_MESSAGES: tuple[type, ...] = get_args(wire.ToGateway)
+ENGINE_COMMANDS: tuple[type, ...] = get_args(engine.EngineCommand)
 COMMANDS: tuple[type, ...] = (
-    *get_args(engine.EngineCommand),
+    *ENGINE_COMMANDS,
     *get_args(CallRecord),
     calls.Fill,
     calls.Finish,
@@ -205,6 +206,11 @@ def settings_of(header: Header) -> CallSettings:
 def is_wire_message(name: str) -> bool:
     """Whether ``Did.name`` is of a message to the gateway."""
     return _BY_NAME.get(name) in WIRE_MESSAGES
+
+
+def is_engine_command(name: str) -> bool:
+    """Whether ``Did.name`` is of what an engine is told."""
+    return _BY_NAME.get(name) in ENGINE_COMMANDS
 
 
 def _put_together(name: str, fields: Mapping[str, Any]) -> Any:

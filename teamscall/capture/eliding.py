@@ -105,3 +105,19 @@ def _size(value: object) -> int:
     if isinstance(value, str):
         return len(value.encode("utf-8", "surrogatepass"))
     return len(msgspec.json.encode(value))
+
+
+def kind_of(text: bytes) -> str:
+    """The message's type; ``?`` of what has none."""
+    try:
+        kind = _kind.decode(text).type
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return "?"
+    return kind or "?"
+
+
+class _Kind(msgspec.Struct):
+    type: str = ""
+
+
+_kind = msgspec.json.Decoder(_Kind)

@@ -31,6 +31,7 @@ DropWhy = Literal[
     "rate",  # more per second than any call has
     "size",  # the file has reached its limit
     "unwritable",  # it has a value that the format has not
+    "trimmed",  # somebody cut the capture here
 ]
 
 # The name of the first step's event: ``Conversation.open``.

@@ -11,6 +11,7 @@ from teamscall import __version__
 from teamscall.cli import (
     call,
     calls,
+    capture,
     config,
     control,
     demo,
@@ -68,6 +69,7 @@ call.register(app)
 tool.register(app)
 mcp.register(app)
 metrics.register(app)
+capture.register(app)
 replay.register(app)
 
 groups = [group.typer_instance for group in app.registered_groups]
