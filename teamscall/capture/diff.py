@@ -295,7 +295,7 @@ def _flat(path: str, value: object) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list) and value and isinstance(value[0], Mapping):
         for index, inner in enumerate(value):
             yield from _flat(f"{path}[{index}]", inner)
-    else:
+    elif path:
         yield printable(path, 60), _short(value)
 
 

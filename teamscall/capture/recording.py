@@ -18,6 +18,7 @@ from teamscall.capture import codec
 from teamscall.capture.diff import Moment
 from teamscall.capture.reader import Capture
 from teamscall.capture.records import OPEN, Did, Dropped, Frame, Record, Step
+from teamscall.engines import base as engine
 from teamscall.errors import CaptureError
 from teamscall.text import printable
 from teamscall.wire import csharp, standin
@@ -54,7 +55,11 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """A capture's story; ``stopped`` says why it ends before the call does."""
+    """A capture's story; ``stopped`` says why it ends before the call does.
+
+    ``silenced``: turns of which not all that was said is known, because the call was not
+    being recorded then; nothing that is said in them is compared.
+    """
 
     setup: Setup
     settings: CallSettings
@@ -62,6 +67,11 @@ class Recording(msgspec.Struct, frozen=True):
     given: tuple[Given, ...]
     pongs: tuple[tuple[int, Moment, Moment], ...]  # the event before it; expected; what comes
     stopped: str
+    silenced: frozenset[int] = frozenset()
+
+    def hides(self, given: Given, command: object) -> bool:
+        """Whether what is said in this is not compared."""
+        return given.elided or getattr(command, "turn", None) in self.silenced
 
 
 def recording(capture: Capture) -> Recording:
@@ -127,6 +137,8 @@ class _Teller:
         self._given: list[Given] = []
         self._pongs: list[tuple[int, Moment, Moment]] = []
         self._pinged: list[wire.Pinged] = []
+        self._silenced: set[int] = set()
+        self._silent: set[int] = set()  # those of them that are not over
 
     def tell(self, settings: CallSettings) -> Recording:
         records = self._capture.records
@@ -142,6 +154,9 @@ class _Teller:
             if isinstance(record, Step):
                 end = self._end(records, at)
                 given = self._told(record, records, range(at, end))
+                if given is not None and given.elided and self._was_heard(given, settings):
+                    stopped = f"the call is not recorded, at {given.at - self._began:.3f} s"
+                    break
                 if given is None:
                     stopped = f"a message is missing, at {record.now - self._began:.3f} s"
                     break
@@ -155,8 +170,20 @@ class _Teller:
             name = printable(str(self._capture.path))
             raise CaptureError(f"{name} does not have the beginning of a call.")
         return Recording(
-            self._setup, settings, self._began, tuple(self._given), tuple(self._pongs), stopped
+            self._setup,
+            settings,
+            self._began,
+            tuple(self._given),
+            tuple(self._pongs),
+            stopped,
+            frozenset(self._silenced),
         )
+
+    @staticmethod
+    def _was_heard(given: Given, settings: CallSettings) -> bool:
+        """Whether what was said, and left out, decided what came of it."""
+        said = isinstance(given.event, wire.AudioIn | engine.Transcript)
+        return said and not settings.recording_required
 
     @staticmethod
     def _end(records: Sequence[Record], at: int) -> int:
@@ -180,13 +207,20 @@ class _Teller:
             return None
         own = [records[index] for index in where[1:]]
         did = tuple(record for record in own if isinstance(record, Did))
+        turn = getattr(event, "turn", None)
+        if elided and isinstance(turn, int):
+            self._silenced.add(turn)
+            self._silent.add(turn)
         elided = elided or any(record.elided for record in did)
         expected: list[Moment] = []
         for index, record in enumerate(own):
             if isinstance(record, Did):
                 frame = own[index + 1] if index + 1 < len(own) else None
                 sent = frame if isinstance(frame, Frame) else None
-                expected.append(self._expected(record, sent, step.now - self._began, elided))
+                hidden = elided or record.fields.get("turn") in self._silenced
+                expected.append(self._expected(record, sent, step.now - self._began, hidden))
+                if record.name == "TurnEnded":
+                    self._silent.discard(record.fields.get("turn", 0))
         return Given(step.now, event, tuple(expected), did, where, misread, elided)
 
     def _event(self, step: Step) -> tuple[object, Moment | None, bool]:
@@ -197,18 +231,21 @@ class _Teller:
         frame = self._frames.get(step.frame)
         if frame is None:
             return _MISSING, None, False
+        if frame.elided:
+            frame = msgspec.structs.replace(frame, text=filled(frame.text, frame.elided))
         event = self._decode(frame)
         if isinstance(event, wire.Dropped):
             at_s = step.now - self._began
             return event, Moment(at_s, "given", "ReadableMessage", frame.text), False
-        return event, None, False
+        return event, None, bool(frame.elided)
 
     def _decode(self, frame: Frame) -> wire.FromGateway | wire.Dropped:
         return _DECODE[self._setup.dialect](frame.text, call_id=self._setup.call_id)
 
     def _expected(self, did: Did, frame: Frame | None, at_s: float, elide: bool) -> Moment:
         if codec.is_wire_message(did.name):
-            body = b"" if frame is None or frame.elided else frame.text
+            silent = did.name == "AudioOut" and bool(self._silent)
+            body = b"" if frame is None or frame.elided or silent else frame.text
             return Moment(at_s, "sent", did.name, body)
         if did.name == "Hear":
             fields = {**did.fields, "crc32": 0} if elide else did.fields
@@ -239,6 +276,29 @@ class _Teller:
 
 
 _MISSING = object()
+_SPEECH = ("payloadBase64", "dataBase64", "data")
+
+
+def filled(text: bytes, elided: int) -> bytes:
+    """A message whose content was left out, with nothing worth hearing of about the same
+    length in its place: it reads as its kind again."""
+    try:
+        whole = msgspec.json.decode(text)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return text
+    if not isinstance(whole, dict):
+        return text
+    for key in whole:
+        if key in _SPEECH:
+            size = elided * 3 // 4
+            # Whole frames where there are, as the C# dialect wants them.
+            size -= size % wire.FRAME_BYTES if size >= wire.FRAME_BYTES else size % 2
+            whole[key] = bytes(size or 2)
+        elif key == "text":
+            whole[key] = "?" * min(elided, standin.MAX_SAY_CHARS)
+        elif key == "digit":
+            whole[key] = "0"
+    return msgspec.json.encode(whole)
 
 
 def _whole(event: Any) -> object:

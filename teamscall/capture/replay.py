@@ -64,7 +64,7 @@ def replay(recording: Recording) -> Replayed:
             else:
                 commands = talk.on(given.event, given.at)
             moments = tuple(
-                moment_of(command, at_s, recording.setup, elide=given.elided)
+                moment_of(command, at_s, recording.setup, elide=recording.hides(given, command))
                 for command in commands
             )
         except Exception as error:  # noqa: BLE001 - a bug in the core is a finding, not a crash

@@ -114,7 +114,8 @@ class _Course:
         self._steps += 1
         at_s = self._now - self._recording.began
         for command in commands:
-            moment = moment_of(command, at_s, self._recording.setup)
+            hidden = getattr(command, "turn", None) in self._recording.silenced
+            moment = moment_of(command, at_s, self._recording.setup, elide=hidden)
             self._acts.append(Act(at_s, command))  # type: ignore[arg-type]
             self._sent += moment.way == "sent" and bool(moment.body)
             if moment.name not in _NOT_DECISIONS:

@@ -74,11 +74,11 @@ def test_what_did_not_come_says_when_it_came() -> None:
 
 
 def test_something_else_in_its_place() -> None:
-    found = changed(did("Heard", text="a"), did("Interrupted"))
+    found = changed(did("Heard", text="a"), did("Interrupted", turn=1))
     assert diff.describe(found) == "interrupted came instead of heard"
     assert diff.lines(found)[2:] == [
         '-     1.000      heard text="a"',
-        "+     1.000      interrupted",
+        "+     1.000      interrupted turn=1",
     ]
 
 

@@ -1,0 +1,135 @@
+"""The project's own corpus: every call is taken as it was, and a regression is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from teamscall.audio import vad
+from teamscall.calls import settings as limits
+from teamscall.calls.listening import Listening
+from teamscall.calls.playout import Playout
+from teamscall.capture import diff
+from teamscall.capture.reader import Capture, read
+from teamscall.capture.records import Did, Step
+from teamscall.capture.suite import Task, Verdict, captures_in, judge
+from teamscall.wire import standin
+from teamscall.wire.events import Dropped
+
+CORPUS = Path(__file__).resolve().parents[1] / "corpus"
+CAPTURES = dict(captures_in([CORPUS]))
+# What a capture is there for, as events (>) and decisions in it.
+HOLDS = {
+    "backchannel": ["Flush", "CarriedOn"],
+    "barge-in": ["Flush", "Interrupted", "TruncateAnswer"],
+    "csharp-question": ["Respond", "TurnEnded"],
+    "digits": ["RecordingSeen", "Pressed", "PressDigit"],
+    "engine-dropped": [">EngineFailed", "EngineTrouble", "HangUp"],
+    "hostile-gateway": ["Respond", "TurnEnded"],
+    "resume": [">LinkLost", ">LinkResumed"],
+    "standin-question": ["GateChanged", "Respond", "TurnEnded"],
+}
+MAX_BYTES = 60_000
+
+
+def verdicts() -> dict[str, Verdict]:
+    return {name: judge(Task(path, name)) for name, path in CAPTURES.items()}
+
+
+def holds(capture: Capture) -> set[str]:
+    events = {f">{r.event.name}" for r in capture.records if isinstance(r, Step) and r.event}
+    return events | {r.name for r in capture.records if isinstance(r, Did)}
+
+
+def test_every_call_of_the_corpus_is_taken_as_it_was() -> None:
+    wrong = {name: v.lines() for name, v in verdicts().items() if v.result != "same"}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("name", sorted(CAPTURES))
+def test_a_capture_is_small_and_holds_what_it_is_there_for(name: str) -> None:
+    assert CAPTURES[name].stat().st_size < MAX_BYTES
+    capture = read(CAPTURES[name])
+    assert capture.damage is None
+    assert set(HOLDS[name]) <= holds(capture)
+    assert f"`{name}`" in (CORPUS / "README.md").read_text()
+    assert f"wanted {name};" in (CORPUS / "make.sh").read_text()
+
+
+def test_both_dialects_and_a_hostile_gateway_are_in_it() -> None:
+    assert set(HOLDS) == set(CAPTURES)
+    assert {read(path).header.dialect for path in CAPTURES.values()} == {"csharp", "standin"}
+    frames = [f.text for f in read(CAPTURES["hostile-gateway"]).frames if f.way == "in"]
+    decoded = [standin.decode_from_gateway(text, call_id="x") for text in frames]
+    assert sum(isinstance(event, Dropped) for event in decoded) > 20
+
+
+# --- planted regressions --------------------------------------------------------------
+
+
+def a_longer_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    init = Listening.__init__
+
+    def slower(self: Any, **options: Any) -> None:
+        endpoint = options.pop("endpoint")
+        pause = endpoint.silence_ms + 40
+        init(self, **options, endpoint=_replaced(endpoint, silence_ms=pause))
+
+    monkeypatch.setattr(Listening, "__init__", slower)
+
+
+def _replaced(struct: Any, **changes: Any) -> Any:
+    return msgspec.structs.replace(struct, **changes)
+
+
+def no_backchannels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LAST_WORDS_MS", 60_000)
+
+
+def nothing_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    regain = Playout.regain
+    monkeypatch.setattr(Playout, "regain", lambda self, seq, now: regain(self, 2**60, now))
+
+
+def a_deafer_ear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vad, "FLOOR_MARGIN_DB", 40.0)
+
+
+def a_closed_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standin, "_RECORDING", {})
+
+
+@pytest.mark.parametrize(
+    ("plant", "found_in", "says"),
+    [
+        (a_longer_pause, "csharp-question", "commit-utterance did not come here; it came "),
+        (no_backchannels, "backchannel", "turn-ended came instead of carried-on"),
+        (nothing_is_sent_again, "resume", "audio-out on the wire has another seq"),
+        (a_deafer_ear, "barge-in", "begin-utterance did not come here"),
+        (a_closed_gate, "digits", "recording-seen did not come here"),
+    ],
+)
+def test_a_planted_regression_is_found_with_a_diff_that_points_at_it(
+    monkeypatch: pytest.MonkeyPatch,
+    plant: Callable[[pytest.MonkeyPatch], None],
+    found_in: str,
+    says: str,
+) -> None:
+    plant(monkeypatch)
+    verdict = judge(Task(CAPTURES[found_in], found_in))
+    assert verdict.result == "differs"
+    assert verdict.difference is not None
+    text = "\n".join(verdict.lines())
+    assert says in text, text
+    assert diff.place(verdict.difference) in text
+
+
+def test_a_regression_leaves_alone_what_it_has_nothing_to_do_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    no_backchannels(monkeypatch)
+    assert {name for name, v in verdicts().items() if not v.passed} == {"backchannel"}

@@ -1,0 +1,162 @@
+"""Run a bridge for one call and play what no command plays: ``far_side.py WHAT -- COMMAND...``.
+
+``resume``: a C# gateway whose socket breaks in the middle of the answer, and that goes on
+with another one. ``hostile``: a StandIn that sends everything that a bridge must survive.
+``emulate ARGS``: `teamscall emulate ARGS` against it. ``COMMAND`` is a `teamscall serve`.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from socket import SHUT_RDWR
+
+from websockets.sync.client import ClientConnection, connect
+
+sys.path.insert(0, str(Path(__file__).parent))
+from caller import sound
+
+from teamscall.wire import csharp
+from teamscall.wire import events as wire
+from teamscall.wire.events import FRAME_BYTES, FRAME_MS, Caller
+from teamscall.wire.signature import BRIDGE_SECRET_HEADER, sign_v1
+
+SECRET = "corpus-secret-0123456789abcdef0123456789"
+CALLER = Caller(
+    user_id="00000000-0000-4000-8000-000000000001",
+    tenant_id="00000000-0000-4000-8000-00000000000a",
+    display_name="Emulated Caller",
+)
+FRAME_S = FRAME_MS / 1000
+LOST_FRAMES = 5  # that were on their way when the socket broke
+URL = re.compile(r"wss?://127\.0\.0\.1:\d+\S*")
+
+
+def resume(url: str) -> None:
+    """The socket breaks in the middle of the answer; the gateway has not got its last frames."""
+    call_id = "corpus-resume"
+    headers = {BRIDGE_SECRET_HEADER: SECRET}
+    pcm = sound(["s0.3", "v0.6", "s4"])
+    frames = [pcm[at : at + FRAME_BYTES] for at in range(0, len(pcm), FRAME_BYTES)]
+
+    def say(socket: ClientConnection, event: wire.FromGateway) -> None:
+        socket.send((csharp.encode_from_gateway(event) or b"").decode())
+
+    def speak(socket: ClientConnection, numbers: range) -> int:
+        """Each frame in its time; the last of the bot's that came meanwhile."""
+        last = -1
+        began = time.monotonic() - numbers.start * FRAME_S
+        for number in numbers:
+            say(socket, wire.AudioIn(call_id, number, frames[number]))
+            left = began + (number + 1) * FRAME_S - time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                while left > 0:
+                    message = csharp.decode_to_gateway(socket.recv(timeout=left))
+                    last = message.seq if isinstance(message, wire.AudioOut) else last
+                    left = began + (number + 1) * FRAME_S - time.monotonic()
+        return last
+
+    with connect(url, additional_headers=headers, close_timeout=0.1) as socket:
+        say(socket, wire.AuthRequested(call_id, "corpus", CALLER))
+        socket.recv(timeout=10)
+        say(socket, wire.CallStarted(call_id, CALLER))
+        last = speak(socket, range(110))
+        assert last > LOST_FRAMES, "the answer has not begun"
+        socket.socket.shutdown(SHUT_RDWR)
+    time.sleep(0.6)
+    with connect(url, additional_headers=headers) as again:
+        say(again, wire.CallResumed(call_id, last - LOST_FRAMES))
+        speak(again, range(140, len(frames)))
+        say(again, wire.CallEnded(call_id, "hangup-user"))
+        time.sleep(0.2)
+
+
+def hostile(url: str) -> None:
+    """Noise before, between and after the frames of an ordinary question."""
+    call_id = "corpus-hostile"
+    now = str(time.time_ns() // 1_000_000)
+    headers = {
+        "X-StandIn-Timestamp": now,
+        "X-StandIn-Signature": sign_v1(SECRET.encode(), now, call_id),
+    }
+    start = {"type": "session.start", "callId": call_id, "recordingStatus": "active"}
+    start["caller"] = {"aadId": CALLER.user_id, "tenantId": CALLER.tenant_id}  # type: ignore[assignment]
+    rubbish = [
+        "not json", "[]", "{}", '{"type":5}', '{"type":"nonsense","callId":"x"}', "null",
+        '{"type":"audio.frame","seq":-1,"payloadBase64":"AAAA"}',
+        '{"type":"audio.frame","seq":9007199254740993,"payloadBase64":"AAA="}',
+        '{"type":"audio.frame","seq":1,"payloadBase64":"AA=="}',
+        '{"type":"audio.frame","seq":1,"payloadBase64":"!!!!"}',
+        '{"type":"audio.frame","seq":"1","payloadBase64":"AAAA"}',
+        '{"type":"dtmf","digit":"12"}', '{"type":"dtmf","digit":""}',
+        '{"type":"participants","count":-3}', '{"type":"recording.status","status":7}',
+        '{"type":"assistant.say","text":"   "}', '{"type":"ping","ts":{"a":[1]}}',
+        '{"type":"video.frame","source":"thermal","ts":1,"width":1,"height":1,"dataBase64":""}',
+        json.dumps({"type": "session.start", "callId": "\u202e\x1b[31m", "direction": "up"}),
+        '{"type":"dtmf","digit":"\\u001b[2J"}', "[" * 2000,
+    ]  # fmt: skip
+    with connect(f"{url.rstrip('/')}/{call_id}", additional_headers=headers) as socket:
+        for text in rubbish[:6]:
+            socket.send(text)
+        socket.send(json.dumps(start))
+        socket.send(b"\x00\xff" * 8)
+        pcm = sound(["s0.3", "v0.6", "s2.6"])
+        began = time.monotonic()
+        for index in range(0, len(pcm), FRAME_BYTES):
+            number = index // FRAME_BYTES
+            frame = {
+                "type": "audio.frame",
+                # Now and then twice, now and then one is lost.
+                "seq": number + number // 50 - (number % 25 == 7),
+                "timestampMs": number * FRAME_MS,
+                "payloadBase64": base64.b64encode(pcm[index : index + FRAME_BYTES]).decode(),
+            }
+            socket.send(json.dumps(frame))
+            if number % 5 == 0:
+                socket.send(rubbish[number // 5 % len(rubbish)])
+            time.sleep(max(0.0, began + (number + 1) * FRAME_MS / 1000 - time.monotonic()))
+        end = {"type": "session.end", "reason": "\x1b]0;owned\x07 " + "x" * 5000}
+        socket.send(json.dumps(end))
+        with contextlib.suppress(Exception):
+            while True:
+                socket.recv(timeout=5)
+
+
+def main() -> None:
+    split = sys.argv.index("--")
+    (what, *rest), command = sys.argv[1:split], sys.argv[split + 1 :]
+    standin = what == "hostile" or (what == "emulate" and "csharp" not in rest)
+    env = {k: v for k, v in os.environ.items() if not k.startswith("TEAMSCALL_")}
+    env |= {"TEAMSCALL_BRIDGE_SECRET": SECRET, "TEAMSCALL_STANDIN_SECRET": SECRET}
+    env |= {"TEAMSCALL_EMULATE_SECRET": SECRET}
+    bridge = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+    assert bridge.stderr is not None
+    urls: dict[bool, str] = {}
+    for line in bridge.stderr:
+        if ("gateway" in line or "StandIn" in line) and (found := URL.search(line)):
+            urls["StandIn" in line] = found.group(0)
+        if line.strip().startswith("control") or standin in urls:
+            break
+    url = urls[standin]
+    if what == "resume":
+        resume(url)
+    elif what == "hostile":
+        hostile(url)
+    else:
+        emulate = [sys.executable, "-m", "teamscall", "emulate", "--url", url, *rest]
+        subprocess.run(emulate, env=env, check=True)
+    time.sleep(0.5)
+    bridge.send_signal(signal.SIGTERM)
+    bridge.communicate(timeout=60)
+
+
+if __name__ == "__main__":
+    main()
