@@ -73,6 +73,10 @@ class Recording(msgspec.Struct, frozen=True):
         """Whether what is said in this is not compared."""
         return given.elided or getattr(command, "turn", None) in self.silenced
 
+    def events(self) -> list[Moment]:
+        """What the conversation was given, to be looked at."""
+        return [_given(given.event, given.at - self.began) for given in self.given]
+
 
 def recording(capture: Capture) -> Recording:
     """The story of a capture.
@@ -109,12 +113,15 @@ def moment_of(command: object, at_s: float, setup: Setup, *, elide: bool = False
     return _moment(codec.did(command, elide=elide), at_s)
 
 
-def body_of(event: object) -> bytes:
-    """An event's fields to be looked at: long ones as their length and digest."""
+def _given(event: object, at_s: float) -> Moment:
+    """Without the call's id; long values as their length and digest."""
+    if event is None:
+        return Moment(at_s, "given", "CallBegan")
     fields = msgspec.to_builtins(event, builtin_types=(bytes,))
     fields.pop("type", None)
     fields.pop("call_id", None)
-    return _json({name: _looked_at(value) for name, value in fields.items()})
+    body = _json({name: _looked_at(value) for name, value in fields.items()})
+    return Moment(at_s, "given", type(event).__name__, body)
 
 
 def encode(command: wire.ToGateway, dialect: wire.Dialect) -> bytes | None:

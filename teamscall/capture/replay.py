@@ -18,7 +18,7 @@ from teamscall.calls.conversation import Conversation
 from teamscall.calls.events import Command, Setup
 from teamscall.capture import diff
 from teamscall.capture.diff import Difference, Kind, Moment
-from teamscall.capture.recording import Given, Recording, body_of, moment_of
+from teamscall.capture.recording import Given, Recording, moment_of
 from teamscall.text import printable
 
 
@@ -122,9 +122,8 @@ def _first(recording: Recording, came: Sequence[tuple[Moment, ...]]) -> Differen
     for step, moments in enumerate(came):
         given = recording.given[step]
         if given.misread is not None:
-            return _difference(
-                recording, came, step, "decoded", given.misread, _event(recording, given), ""
-            )
+            event = recording.events()[step]
+            return _difference(recording, came, step, "decoded", given.misread, event, "")
         index = first_mismatch(given.expected, moments)
         if index is not None:
             return _at(recording, came, step, index)
@@ -160,8 +159,7 @@ def _difference(
     other: Moment | None,
     why: str,
 ) -> Difference:
-    events = [_event(recording, given) for given in recording.given]
-    around, here = diff.around(events, step)
+    around, here = diff.around(recording.events(), step)
     changed = expected is not None and other is not None and expected.name == other.name
     return Difference(
         kind=kind,
@@ -178,14 +176,6 @@ def _difference(
         here=here,
         why=why,
     )
-
-
-def _event(recording: Recording, given: Given) -> Moment:
-    event = given.event
-    if event is None:
-        return Moment(given.at - recording.began, "given", "CallBegan")
-    name = type(event).__name__
-    return Moment(given.at - recording.began, "given", name, body_of(event))
 
 
 def _turn(

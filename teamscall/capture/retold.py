@@ -22,7 +22,7 @@ from teamscall.calls.settings import CallSettings
 from teamscall.capture import diff
 from teamscall.capture.answers import Answers
 from teamscall.capture.diff import Difference, Moment
-from teamscall.capture.recording import Recording, body_of, moment_of
+from teamscall.capture.recording import Recording, moment_of
 from teamscall.capture.records import Did
 from teamscall.capture.replay import Act, Replayed, replay
 from teamscall.engines import base as engine
@@ -147,15 +147,7 @@ class _Course:
         recording = self._recording
         moment = expected or came
         at_s = moment.at_s if moment else self._now - recording.began
-        events = [
-            Moment(
-                given.at - recording.began,
-                "given",
-                "CallBegan" if given.event is None else type(given.event).__name__,
-                b"" if given.event is None else body_of(given.event),
-            )
-            for given in recording.given
-        ]
+        events = recording.events()
         step = max((i for i, one in enumerate(events) if one.at_s <= at_s), default=0)
         around, here = diff.around(events, step)
         alike = expected is not None and came is not None and expected.name == came.name
