@@ -16,7 +16,7 @@ def file_name(call_id: str, wall_ms: int) -> str:
     and a hash, so that two stay two."""
     began = datetime.datetime.fromtimestamp(wall_ms // 1000, datetime.UTC)
     safe = _UNSAFE.sub("_", call_id[: 4 * _SHOWN])[:_SHOWN].lstrip("-")
-    if safe != call_id:
+    if safe != call_id or not safe:
         whole = hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()
         safe = f"{safe or '_'}-{whole[:12]}"
     return f"{began:%Y%m%dT%H%M%SZ}-{safe}{SUFFIX}"
