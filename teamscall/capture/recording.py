@@ -201,7 +201,7 @@ class _Teller:
             if isinstance(record, Frame):
                 before = records[end - 1]
                 message = isinstance(before, Did) and codec.is_wire_message(before.name)
-                if record.way != "out" or not message:
+                if record.way != "out" or record.side == "emulator" or not message:
                     break
             elif not isinstance(record, Did):
                 break

@@ -124,8 +124,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def captures_in(places: Iterable[Path]) -> list[tuple[str, Path]]:
-    """The captures named, and those in the directories named, each once and with a name that
-    no other has.
+    """The captures named, and those in the directories named, each once, with their names: the
+    path in its directory, without the extension.
 
     Raises:
         InputError: a place does not exist, or a directory has no capture.

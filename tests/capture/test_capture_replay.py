@@ -399,3 +399,17 @@ def test_the_event_of_a_step_may_be_unknown_to_this_version(tmp_path: Path) -> N
     verdict = judge(Task(call.save(tmp_path / "newer.tcap"), "newer"))
     assert (verdict.result, "unknown event: Hummed" in verdict.error) == ("wrong", True)
     assert codec.is_wire_message("Hummed") is False
+
+
+def test_what_the_emulator_saw_of_a_merged_capture_is_not_the_bridges(tmp_path: Path) -> None:
+    call = Recorded()
+    call.quiet(0.1)
+    call.connected = False  # the socket is gone: its hang-up has no message
+    call.shell(LinkLost())
+    call.shell(EndRequested("operator", "operator"))
+    theirs = Frame(call.now, "out", b'{"type":"hangup","callId":"call-2"}', 0, 9999, "emulator")
+    names = [getattr(record, "name", "") for record in call.records]
+    del call.records[names.index("HangUp") + 1 :]
+    call.records.append(theirs)
+    (given,) = recording(saved(call, tmp_path)).given[-1:]
+    assert [(moment.name, moment.body) for moment in given.expected] == [("HangUp", b"")]
