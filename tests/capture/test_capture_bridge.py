@@ -243,7 +243,7 @@ def test_a_flood_is_marked_as_dropped_and_delays_no_audio(tmp_path: Path) -> Non
                 for before, after in zip(caller.arrived, caller.arrived[1:], strict=False)
             )
 
-    async def both(with_: str, without: str) -> list[list[float]]:
+    async def both(with_: str, without: str) -> tuple[list[float], list[float]]:
         return await asyncio.gather(heard(with_), heard(without))
 
     (tmp_path / "a").mkdir()
