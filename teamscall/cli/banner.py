@@ -31,6 +31,15 @@ def who_may_call(config: Config) -> str:
     return f"{len(rules.allow_from)} user(s) on the allow-list{phone}{hook}"
 
 
+def captures(config: Config) -> str:
+    """One line on what of calls is written where."""
+    wanted = config.capture
+    if wanted.content == "timing":
+        return f"{wanted.dir} (structure and timing)"
+    others = ", and of C# gateways" if wanted.without_status else ""
+    return f"{wanted.dir} (with audio and words while recording is active{others})"
+
+
 def facts(bridge: Running, loaded: Loaded) -> list[tuple[str, str]]:
     """The banner's rows."""
     from teamscall.engines.select import describe_choice
@@ -54,6 +63,7 @@ def facts(bridge: Running, loaded: Loaded) -> list[tuple[str, str]]:
         ),
         ("journal", str(bridge.journal.path) if bridge.journal else "off"),
         *([("metrics", bridge.bridge.metrics_url)] if bridge.bridge.metrics_url else []),
+        *([("captures", captures(config))] if config.capture.dir else []),
         ("control", bridge.door.describe() if bridge.door else "off"),
     ]
     return rows

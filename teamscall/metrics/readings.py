@@ -37,6 +37,15 @@ class WebhookReading(msgspec.Struct, frozen=True):
     results: Mapping[str, int]
 
 
+class CaptureReading(msgspec.Struct, frozen=True):
+    """Captures on disk. ``failed``: files that a disk's error ended."""
+
+    files: int
+    failed: int
+    records: int
+    dropped: int
+
+
 class Readings(msgspec.Struct, frozen=True):
     """One moment of a bridge.
 
@@ -49,6 +58,7 @@ class Readings(msgspec.Struct, frozen=True):
         late: frames by bucket of ``teamscall.calls.lateness``, and the sum in seconds.
         stalls: how often the event loop was blocked; ``longest_stall_s``: the longest.
         control: open connections of operators; None without a door.
+        capture: None where calls are not captured.
     """
 
     calls: tuple[tuple[str, str, str], ...] = ()
@@ -67,3 +77,4 @@ class Readings(msgspec.Struct, frozen=True):
     outbound: OutboundReading | None = None
     webhooks: tuple[WebhookReading, ...] = ()
     control: int | None = None
+    capture: CaptureReading | None = None

@@ -21,7 +21,13 @@ from teamscall.calls.lateness import BOUNDS_S
 from teamscall.calls.records import CallCounters
 from teamscall.metrics.counting import Counts, added
 from teamscall.metrics.labels import bounded
-from teamscall.metrics.readings import JournalReading, OutboundReading, Readings, WebhookReading
+from teamscall.metrics.readings import (
+    CaptureReading,
+    JournalReading,
+    OutboundReading,
+    Readings,
+    WebhookReading,
+)
 
 _DIALECTS = ("csharp", "standin")
 # (direction, cause, field) of the frames that went no further.
@@ -56,6 +62,7 @@ class Scrape:
             outbound=OutboundReading(0, True),
             webhooks=(WebhookReading("webhooks[0]", 0, 0, {}),),
             control=0,
+            capture=CaptureReading(0, 0, 0, 0),
         )
         return self._families(whole)
 
@@ -80,6 +87,8 @@ class Scrape:
             yield from _webhooks(now.webhooks)
         if now.control is not None:
             yield _gauge("control_connections", "Open connections of operators.", now.control)
+        if now.capture is not None:
+            yield from _captures(now.capture)
 
     def _frames(self, now: Readings) -> Iterator[Metric]:
         """Of calls that are over and of those that are not."""
@@ -149,6 +158,14 @@ def _journal(journal: JournalReading) -> Iterator[Metric]:
     yield _counter("journal_lost", "Records that did not reach the disk.", {(): journal.lost})
     yield _gauge("journal_failing", "1 while the disk refuses records.", journal.failing)
     yield _gauge("journal_queue", "Records that wait for the disk.", journal.queued)
+
+
+def _captures(capture: CaptureReading) -> Iterator[Metric]:
+    yield _counter("capture_files", "Calls that were captured.", {(): capture.files})
+    yield _counter("capture_failed", "Captures that the disk ended.", {(): capture.failed})
+    yield _counter("capture_records", "Records in captures.", {(): capture.records})
+    yield _counter("capture_dropped", "Records that were left out of them.",
+                   {(): capture.dropped})  # fmt: skip
 
 
 def _webhooks(webhooks: tuple[WebhookReading, ...]) -> Iterator[Metric]:

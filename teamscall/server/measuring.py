@@ -10,9 +10,11 @@ import datetime
 from collections.abc import Iterable
 
 from teamscall.calls.switchboard import Switchboard
+from teamscall.capture.writer import Counts
 from teamscall.config import Config, resolved_models
 from teamscall.journal.store import Journal
 from teamscall.metrics.readings import (
+    CaptureReading,
     JournalReading,
     OutboundReading,
     Readings,
@@ -47,6 +49,7 @@ def readings(
     outbound: Outbound,
     webhooks: Webhooks,
     door: Door | None,
+    captures: Counts | None = None,
 ) -> Readings:
     """What is so now. On the event loop; another thread will read it, so all is copied."""
     calls = switchboard.calls
@@ -74,4 +77,7 @@ def readings(
             for one in webhooks.states()
         ),
         control=None if door is None else door.visits,
+        capture=None
+        if captures is None
+        else CaptureReading(captures.files, captures.failed, captures.records, captures.dropped),
     )

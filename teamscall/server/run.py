@@ -20,6 +20,7 @@ from teamscall.calls.narrate import narrate
 from teamscall.calls.records import CallRecord
 from teamscall.calls.switchboard import Switchboard
 from teamscall.calls.tasks import Tasks
+from teamscall.capture.writer import Counts
 from teamscall.clock import Clock, SystemClock
 from teamscall.config import Config
 from teamscall.engines.base import Engine
@@ -138,7 +139,7 @@ async def running(
             engine=engine.name,
             models=model_names(config),
             read=lambda: readings(
-                switchboard, bridge, up.config, journal, outbound, webhooks, up.door
+                switchboard, bridge, up.config, journal, outbound, webhooks, up.door, captures
             ),
         )
         switchboard.watch(metrics.record)
@@ -150,9 +151,10 @@ async def running(
         undelivered = Teller(config.outbound, clock)
         outbound = Outbound(config, switchboard, Kept(journal), clock, undelivered)
         bridge = Bridge(config, switchboard, clock)
+        captures: Counts | None = None
         if config.capture.dir or capture is not None:
             taps = capturing(config.capture, switchboard, bridge, emulated=capture)
-            await stack.enter_async_context(taps)
+            captures = await stack.enter_async_context(taps)
         if source is not None:
             reloading = Reloading(source, switchboard, bridge, engine, policy, clock)
             stack.push_async_callback(reloading.stop)

@@ -11,6 +11,7 @@ import signal
 import stat
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,19 @@ def wait_for_end(folder: Path) -> None:
     while [one.damage for one in captures(folder)] != [None]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def wait_for_metric(url: str, line: str) -> None:
+    """Until the bridge's metrics have this line."""
+    deadline = time.monotonic() + PATIENCE_S
+    host, port = where(url)
+    while True:
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics") as answer:
+            text = answer.read().decode()
+        if line in text.splitlines():
+            return
+        assert time.monotonic() < deadline, text
+        time.sleep(0.1)
 
 
 async def call(url: str, call_id: str = "c", frames: int = SECOND) -> None:
@@ -190,6 +204,7 @@ def test_a_full_disk_costs_the_capture_and_one_warning(tmp_path: Path) -> None:
                     await caller.all_back()
 
         asyncio.run(during())
+        wait_for_metric(url, "teamscall_capture_failed_total 2.0")
         assert process.stop() == 0
         warnings = [one for one in log_lines(process) if "capture" in str(one["message"])]
         assert len(warnings) == 1, warnings
