@@ -271,7 +271,7 @@ class Journal:
         if self._failing:
             self._failing = False
             self._warn(f"The journal is written again; call records lost: {self.lost}")
-        self._written += len(batch)
+        self._written += len(batch) - len(given)
 
     def _usable(self) -> sqlite3.Connection | None:
         if self._connection is None and self._clock.now() < self._retry_at:
