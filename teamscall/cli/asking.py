@@ -91,21 +91,26 @@ def ask(
     *,
     name: str = "",
     whole_s: float | None = None,
+    silent: bool = False,
 ) -> T:
     """Run ``work`` with a client of the bridge; each of its questions has the door's timeout.
 
     Args:
         name: what the audit calls the one who asks.
         whole_s: what all of it may take; TimeoutError after that. None: no such limit.
+        silent: say nothing of a bridge that was not named and is the only one.
 
     Raises:
         DialError: no bridge is running. ControlError, DeadlinePassed: see the client.
     """
     import asyncio
+    import sys
 
     from teamscall.control.client import connect
 
     there = where(door)
+    if there.guessed and not silent:  # it may be another one than the one that was meant
+        print(f"Asking the only bridge that runs here, {there.name}", file=sys.stderr)
 
     async def run() -> T:
         async with (
@@ -139,7 +144,7 @@ def complete_call(incomplete: str) -> list[tuple[str, str]]:
 
     logging.disable(logging.CRITICAL)
     try:
-        return ask(Door(timeout_s=COMPLETION_S), running, whole_s=COMPLETION_S)
+        return ask(Door(timeout_s=COMPLETION_S), running, whole_s=COMPLETION_S, silent=True)
     except Exception:  # noqa: BLE001 - see above
         return []
     finally:

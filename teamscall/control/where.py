@@ -49,7 +49,8 @@ class Where(msgspec.Struct, frozen=True):
 
     ``ca``: a PEM file with what signs the port's certificate; blank: what the system trusts.
     ``looked``: where else a bridge was looked for. ``others``: bridges that run here too,
-    between which the one who asks has to choose.
+    between which the one who asks has to choose. ``guessed``: nothing names this one, it is
+    the only one that runs.
     """
 
     socket: str = ""
@@ -58,6 +59,7 @@ class Where(msgspec.Struct, frozen=True):
     ca: str = ""
     looked: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    guessed: bool = False
 
     @property
     def name(self) -> str:
@@ -176,7 +178,7 @@ def _found(name: str, env: Mapping[str, str]) -> Where:
         sockets = (one for folder in folders for one in sorted(folder.glob("control-*.sock")))
         others = [str(one) for one in sockets if alive(one)]
         if len(others) == 1:
-            return Where(socket=others[0])
+            return Where(socket=others[0], guessed=True)
     return Where(socket=str(paths[0]), looked=tuple(map(str, paths)), others=tuple(others))
 
 
