@@ -232,6 +232,27 @@ def test_twenty_commands_at_once_hang_nowhere_and_disturb_no_call(folder: Path) 
     assert len(numbers) >= len(back) - 10  # all but what the end cut is what was said
 
 
+def test_commands_give_way_to_the_bridge(folder: Path) -> None:
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    with a_bridge(folder) as bridge:
+        assert os.getpriority(os.PRIO_PROCESS, bridge.process.pid) == ours
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(folder / "s.sock"))
+        silent.listen()
+        command = subprocess.Popen(
+            [sys.executable, "-m", "teamscall", "status", "--socket", str(folder / "s.sock")],
+            env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            silent.settimeout(COMMAND_S)
+            silent.accept()[0].close()  # it asks: it is past its start
+            nicer = os.getpriority(os.PRIO_PROCESS, command.pid)
+        finally:
+            command.kill()
+            command.wait()
+    assert nicer == min(19, ours + 10)
+
+
 def test_completion_is_silent_and_quick_whatever_is_wrong(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
