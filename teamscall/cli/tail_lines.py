@@ -10,7 +10,6 @@ be called "bot".
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -26,7 +25,6 @@ Tone = Literal["caller", "bot", "cut", "fact", "good", "bad"]
 Who = Literal["caller", "bot", "call", "engine"]
 
 MAX_TEXT_CHARS = 20_000  # twenty minutes of speech; more is not said but sent
-MAX_MARKS = 4  # on one letter; no script needs more, and a thousand hide the lines above
 MAX_NAME_CHARS = 80
 
 _BY = {
@@ -61,16 +59,8 @@ class Line(msgspec.Struct, frozen=True):
 
 def legible(text: str, limit: int = MAX_TEXT_CHARS) -> str:
     """``text`` as one line of at most ``limit`` characters, without what a terminal would
-    obey and without towers of combining marks."""
-    line = printable(text, limit)
-    if line.isascii():
-        return line
-    kept, marks = [], 0
-    for char in line:
-        marks = marks + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
-        if marks <= MAX_MARKS:
-            kept.append(char)
-    return "".join(kept)
+    obey."""
+    return printable(text, limit)
 
 
 def line_of(event: Mapping[str, Any]) -> Line | None:
