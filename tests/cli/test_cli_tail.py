@@ -455,6 +455,24 @@ def test_what_forms_is_shown_below_and_is_gone_when_it_is_final() -> None:
     asyncio.run(run())
 
 
+def test_a_line_that_is_the_last_leaves_nothing_of_what_formed() -> None:
+    console = screen(80)
+
+    async def run() -> None:
+        with LiveView(Selection([]), console=console) as view:
+            view.event(heard("and anoth", final=False))
+            view.draw()
+            assert isinstance(console.file, io.StringIO)
+            console.file.seek(0)
+            console.file.truncate()
+            view.event(told(records.CallClosed("call-1", AT, "x", "bot", 1, COUNTERS)))
+            view.draw()
+            assert "ended by" in drawn(console)
+            assert "and anoth" not in drawn(console)
+
+    asyncio.run(run())
+
+
 def test_a_long_partial_shows_its_newest_words() -> None:
     console = screen(80)
 
