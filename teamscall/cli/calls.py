@@ -39,7 +39,9 @@ JournalOption = Annotated[
 ]
 SinceOption = Annotated[
     str | None,
-    typer.Option("--since", metavar="WHEN", help="10m, 2h or 3d ago, 2026-11-20, or an ISO time."),
+    typer.Option(
+        "--since", metavar="WHEN", help="10m, 2h or 3d ago, 14:05, 2026-11-20, or an ISO time."
+    ),
 ]
 
 

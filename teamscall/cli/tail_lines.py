@@ -17,6 +17,7 @@ import msgspec
 
 from teamscall.audio.level import SILENCE_DBFS
 from teamscall.calls import records
+from teamscall.cli.wording import DIALECTS
 from teamscall.control.told import GAP, record_of
 from teamscall.text import ELLIPSIS, printable
 from teamscall.wire.events import Caller
@@ -169,7 +170,9 @@ def _fact(record: records.CallRecord) -> Piece:
         case records.CallOpened():
             to = "from" if record.direction == "inbound" else "to"
             engine = f", answered by {legible(record.engine, 60)}" if record.engine else ""
-            return Piece(f"{record.dialect} call {to} {_name(record.caller)}{engine}", "good")
+            through = DIALECTS[record.dialect]
+            way = f"{record.direction} {to} {_name(record.caller)} through {through}"
+            return Piece(f"{way}{engine}", "good")
         case records.CallAnswered():
             return Piece("answered", "good")
         case records.Decided(authorized=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import datetime
 import io
 import json
 import os
@@ -197,8 +198,25 @@ def test_a_moment_is_an_age_a_day_or_a_time() -> None:
     assert moment_ms("2026-11-20T10:00:00Z", 0, "--since") == 1_795_168_800_000
     day = moment_ms("2026-11-20", 0, "--since")
     assert moment_ms("2026-11-21", 0, "--since") - day == 86_400_000
-    with pytest.raises(typer.BadParameter, match="no time"):
-        moment_ms("9" * 30 + "d", 0, "--since")
+    for text in ("9" * 30 + "d", "25:00", "12:60", "noon"):
+        with pytest.raises(typer.BadParameter, match="no time"):
+            moment_ms(text, 0, "--since")
+
+
+def test_a_time_of_day_is_the_latest_that_is_not_to_come() -> None:
+    now = datetime.datetime(2026, 3, 1, 14, 5)
+    now_ms = round(now.timestamp() * 1000)
+    assert moment_ms("14:05", now_ms, "--since") == now_ms
+    assert moment_ms("14:04:30", now_ms, "--since") == now_ms - 30_000
+    yesterday = now.replace(day=28, month=2, minute=6)
+    assert moment_ms("14:06", now_ms, "--since") == round(yesterday.timestamp() * 1000)
+
+
+@pytest.mark.parametrize("arguments", [(), ("show", "7c1e"), ("stats",)])
+def test_lines_in_a_pipe_end_without_blanks(path: Path, arguments: tuple[str, ...]) -> None:
+    lines = run(path, *arguments)[1].splitlines()
+    assert len(lines) >= 3
+    assert [line for line in lines if line != line.rstrip(" ")] == []
 
 
 def test_ids_are_as_short_as_they_stay_apart() -> None:

@@ -94,11 +94,11 @@ SAMPLES: tuple[tuple[records.CallRecord, str], ...] = (
     ),
     (
         records.CallOpened("c", AT, "csharp", "inbound", ANN, "10.0.0.1", "echo"),
-        "call csharp call from “Ann Example”, answered by echo",
+        "call inbound from “Ann Example” through C# gateway, answered by echo",
     ),
     (
         records.CallOpened("c", AT, "standin", "outbound", Caller(phone_number="+4930")),
-        "call standin call to +4930",
+        "call outbound to +4930 through StandIn",
     ),
     (records.CallAnswered("c", AT), "call answered"),
     (records.GateChanged("c", AT, True, "active"), "call listening (recording active)"),
