@@ -13,9 +13,11 @@ Rules:
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import msgspec
 
-from teamscall.calls.placing import FarWord
+from teamscall.calls.placing import FarProgress, FarWord
 from teamscall.calls.records import CallClosed, OutboundOutcome, OutboundState
 
 # What the far side says of its own accord: it does not ring any more.
@@ -25,6 +27,9 @@ _FINAL: dict[str, OutboundOutcome] = {
     "declined": "declined",
     "failed": "failed",
 }
+
+# Words about calls that nobody knows: most are of calls that are long over.
+MAX_EARLY_WORDS = 256
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -153,3 +158,22 @@ class Life:
         self.state, self.outcome, self.detail = "ended", outcome, detail
         hang_up = self.asked and outcome != "answered"
         return Change("ended", outcome, detail, hang_up)
+
+
+class EarlyWords:
+    """What the far side said of calls that it is still to name: that they ring no more may
+    overtake the answer that names them. Bounded, the oldest is forgotten first."""
+
+    def __init__(self) -> None:
+        self._words: OrderedDict[str, FarProgress] = OrderedDict()
+
+    def keep(self, event: FarProgress) -> None:
+        """Keep it if it is final; of several the first."""
+        if event.word in _FINAL:
+            self._words.setdefault(event.call_id, event)
+            if len(self._words) > MAX_EARLY_WORDS:
+                self._words.popitem(last=False)
+
+    def take(self, call_id: str) -> FarProgress | None:
+        """What was said of this call, once."""
+        return self._words.pop(call_id, None)

@@ -27,7 +27,7 @@ from teamscall.outbound.dialling import Dialling
 from teamscall.outbound.gates import HOUR_MS, Facts, Route, route, weigh
 from teamscall.outbound.hanging import our_call_id, side_of
 from teamscall.outbound.orders import Attempt, GateResult, Order, Weighed
-from teamscall.outbound.ringing import Ringer, Ringing
+from teamscall.outbound.ringing import Ringer
 from teamscall.outbound.target import (
     Address,
     Resolved,
@@ -38,6 +38,7 @@ from teamscall.outbound.target import (
     resolve,
 )
 from teamscall.outbound.telling import PAUSES_S, Teller, Telling
+from teamscall.outbound.underway import Ringing
 from teamscall.text import printable
 
 log = logging.getLogger("teamscall.outbound")

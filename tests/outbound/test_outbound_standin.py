@@ -169,6 +169,31 @@ class TestACall:
 
         asyncio.run(run())
 
+    @pytest.mark.parametrize("leg", [False, True])
+    def test_ends_as_its_outcome_says_though_that_overtakes_the_answer(
+        self, leg: bool, tmp_path: Path
+    ) -> None:
+        async def run() -> None:
+            async with far_side() as far, site(configured(tmp_path, far)) as place:
+
+                async def busy_first(call_id: str) -> None:
+                    if leg:
+                        legs.append(await place.standin(call_id))
+                    for word in ("answered", "busy", "failed"):
+                        assert await place.outcome(call_id, word) == 200
+                    assert await place.outcome("nobody", "declined") == 200
+
+                legs: list[Any] = []
+                far.before_answer = busy_first
+                attempt = await place.place()
+                assert (await place.over(attempt.attempt))[0] == "busy"
+                if leg:
+                    await legs[0].closed.wait()
+                    assert legs[0].frames() == 0
+                assert far.hung_up() == []
+
+        asyncio.run(run())
+
     def test_says_why_its_leg_went_even_after_it_went(self, tmp_path: Path) -> None:
         async def run() -> None:
             async with far_side() as far, site(configured(tmp_path, far)) as place:
