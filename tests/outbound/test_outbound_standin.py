@@ -194,6 +194,22 @@ class TestACall:
 
         asyncio.run(run())
 
+    @pytest.mark.parametrize("answer", [(204, b""), (200, b'{"callId": ".."}'), (504, b"")])
+    def test_that_was_not_named_is_hung_up_when_its_leg_comes(
+        self, answer: tuple[int, bytes], tmp_path: Path
+    ) -> None:
+        async def run() -> None:
+            async with far_side() as far, site(configured(tmp_path, far)) as place:
+                far.answers = [answer]
+                with pytest.raises(PlacingError):
+                    await place.place()
+                leg = await place.standin("its-name", "active")
+                await leg.closed.wait()
+                assert leg.frames() == 0
+                await until(lambda: far.hung_up() == ["its-name"])
+
+        asyncio.run(run())
+
     def test_says_why_its_leg_went_even_after_it_went(self, tmp_path: Path) -> None:
         async def run() -> None:
             async with far_side() as far, site(configured(tmp_path, far)) as place:
