@@ -169,6 +169,22 @@ class TestACall:
 
         asyncio.run(run())
 
+    @pytest.mark.parametrize("direction", [None, "join"])
+    def test_is_known_by_its_id_whatever_direction_its_leg_names(
+        self, direction: str | None, tmp_path: Path
+    ) -> None:
+        async def run() -> None:
+            config = with_(configured(tmp_path), "authorization", mode="disabled")
+            async with far_side() as far:
+                config = with_(config, "standin", worker_base_url=far.url)
+                async with site(config) as place:
+                    attempt = await place.place(mode="notify")
+                    await place.standin("far-1", "active", direction=direction)
+                    assert (await place.over(attempt.attempt))[0] == "answered"
+                    assert place.heard() == ["Hello."]
+
+        asyncio.run(run())
+
     @pytest.mark.parametrize("leg", [False, True])
     def test_ends_as_its_outcome_says_though_that_overtakes_the_answer(
         self, leg: bool, tmp_path: Path
