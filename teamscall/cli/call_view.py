@@ -170,6 +170,10 @@ class LiveView(PlainView):
 class JsonView(View):
     """One object per state on stdout; the last one has the outcome and the exit code."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked_ms = time.time_ns() // 1_000_000  # until the bridge tells a time
+
     def step(self, picture: Picture) -> None:
         if not picture.over:  # the end is in the result
             _put(self._line(picture))
@@ -217,11 +221,11 @@ class JsonView(View):
         return {
             "version": 1,
             "state": picture.state,
-            "wallMs": picture.wall_ms or time.time_ns() // 1_000_000,
+            "wallMs": picture.wall_ms or self._asked_ms,
             "elapsedMs": round(self.elapsed_s * 1000),
             "attempt": picture.attempt,
             "callId": picture.call_id,
-            "to": picture.target,
+            "target": picture.target,
             "mode": picture.mode,
             "via": picture.via or None,
             "outcome": picture.outcome,
@@ -303,7 +307,7 @@ def print_gates(weighed: Initiated, *, json_lines: bool) -> None:
             {
                 "version": 1,
                 "wouldPlace": weighed.would_place,
-                "to": weighed.target,
+                "target": weighed.target,
                 "mode": weighed.mode,
                 "via": weighed.via,
                 "gates": [

@@ -92,6 +92,8 @@ def test_a_notification_is_followed_until_it_was_heard(site: Site) -> None:
         last = ran.last
         assert (last["outcome"], last["messageHeard"], last["endedBy"]) == ("answered", True, "bot")
         assert 0 < last["durationMs"] <= last["elapsedMs"]
+        times = [line["wallMs"] for line in ran.lines]
+        assert times[0] == min(times)
 
 
 def test_a_notification_that_was_cut_off_failed(site: Site) -> None:
