@@ -187,6 +187,7 @@ def forget(
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     journal: JournalOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -222,7 +223,12 @@ def forget(
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise typer.Exit(ExitCode.FAILED)
     gone = forgetting.forget(path, doomed)
-    typer.echo(f"Forgotten: {what} ({gone.rows} rows).")
+    if json_ or _of_group(context, "json_"):
+        calls_view.print_json(
+            {"callId": doomed.call_id, "attempt": doomed.attempt, "forgotten": gone}
+        )
+    else:
+        typer.echo(f"Forgotten: {what} ({gone.rows} rows).")
     if gone.traces:
         typer.echo(
             f"teamscall: Copies may be left in unused parts of the file: {gone.traces}.\n"

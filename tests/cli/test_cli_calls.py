@@ -321,6 +321,15 @@ def test_forgetting_asks_on_a_terminal_and_wants_yes_without(path: Path) -> None
     assert b"what time is it" not in path.read_bytes()
 
 
+def test_what_was_forgotten_as_json(path: Path) -> None:
+    code, out = run(path, "forget", "7c1e", "--yes", "--json")
+    told = json.loads(out)
+    assert (code, told["version"], told["callId"]) == (0, 1, CALL)
+    assert told["forgotten"]["calls"] == 1
+    assert told["forgotten"]["rows"] > 3
+    assert told["forgotten"]["traces"] == ""
+
+
 def test_forgetting_all_before_a_moment(path: Path) -> None:
     code, out = run(path, "forget", "--before", "30s", "--yes")
     assert code == 0
