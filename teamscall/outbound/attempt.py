@@ -85,10 +85,11 @@ class Life:
         """The far side was asked, and took it."""
         return self._to("ringing") if self.rings and self.state != "ringing" else None
 
-    def not_asked(self, detail: str, *, may_ring: bool) -> Change | None:
-        """It was asked and gave no call. ``may_ring``: its answer was lost."""
+    def not_asked(self, detail: str, *, may_ring: bool, refused: bool = False) -> Change | None:
+        """It was asked and gave no call. ``may_ring``: its answer was lost. ``refused``: it
+        does not want to."""
         self.asked = self.asked and may_ring
-        return self.fail(detail)
+        return self._end("refused", detail) if refused and self.rings else self.fail(detail)
 
     def word(self, word: FarWord, detail: str) -> Change | None:
         """The far side says how it goes."""

@@ -241,7 +241,8 @@ class Ringer:
         except PlacingError as error:
             may_ring = isinstance(error, Unanswered)
             one.is_placed(error)
-            self._went(one, life.not_asked(str(error), may_ring=may_ring))
+            refused = error.far_side_refused
+            self._went(one, life.not_asked(str(error), may_ring=may_ring, refused=refused))
             return
         self._named(one, call_id)
         if not life.over:
