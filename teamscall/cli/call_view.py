@@ -207,9 +207,9 @@ class JsonView(View):
         else:
             elapsed = round(self.elapsed_s * 1000)
             last = {"version": 1, "state": None, "elapsedMs": elapsed, "attempt": "", "callId": ""}
-        refused = code is ExitCode.REFUSED
+        outcome = "failed" if name == "far-side-failed" else None  # else it is not known
         last |= {
-            "outcome": "refused" if refused else None,
+            "outcome": "refused" if code is ExitCode.REFUSED else outcome,
             "reason": name,
             "summary": str(error),
             "gates": [{"gate": gate, "detail": detail} for gate, detail in gates],
@@ -244,12 +244,13 @@ def choose_view(json_lines: bool) -> View:
 
 
 def state_line(picture: Picture, elapsed_s: float) -> str:
-    """``   3.2 s  ringing  user:…  (call c-1)``."""
+    """``   0.1 s  requested  user:…``, ``   0.2 s  ringing    call c-1``."""
     words = [f"{elapsed_s:6.1f} s", f"{_WORDS[picture.state]:<9}"]
-    if picture.state in ("requested", "ringing", "waiting"):
-        words.append(picture.target)
+    # One of both: an object id and a call's id are wider than a terminal.
     if picture.state in ("ringing", "answered") and picture.call_id:
-        words.append(f"(call {printable(picture.call_id, 80)})")
+        words.append(f"call {printable(picture.call_id, 80)}")
+    elif picture.state in ("requested", "ringing", "waiting"):
+        words.append(picture.target)
     if picture.state == "ended" and picture.outcome:
         words.append(picture.reason or picture.outcome)
     return "  ".join(words).rstrip()

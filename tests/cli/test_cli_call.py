@@ -154,6 +154,13 @@ def test_a_refused_call_says_which_gate(site: Site) -> None:
     assert "allowed" in [gate["gate"] for gate in last["gates"]]
 
 
+def test_a_far_side_that_cannot_be_reached_is_a_failed_call(site: Site) -> None:
+    ran = asyncio.run(command(site, *words("standin", "--json")))
+    last = ran.last
+    assert (ran.code, last["outcome"], last["reason"]) == (1, "failed", "far-side-failed"), ran
+    assert "worker_base_url" in ran.err
+
+
 def test_a_gateway_that_never_comes_is_exit_code_4(site: Site) -> None:
     ran = asyncio.run(command(site, *words("csharp", "--json")))
     assert ran.code == 4, ran
