@@ -21,10 +21,10 @@ from teamscall.emulator.answering import Answer
 from teamscall.errors import InputError
 from teamscall.wire.events import Dialect
 
-# In the C# dialect a call that is declined has failed: it has no word for it.
+# The C# dialect has no word for a call that is declined: it is read from the error.
 OUTCOMES: list[tuple[Answer, dict[Dialect, tuple[str, int]]]] = [
     ("busy", {"csharp": ("busy", 8), "standin": ("busy", 8)}),
-    ("declined", {"csharp": ("failed", 1), "standin": ("declined", 9)}),
+    ("declined", {"csharp": ("declined", 9), "standin": ("declined", 9)}),
     ("failed", {"csharp": ("failed", 1), "standin": ("failed", 1)}),
     ("no-answer", {"csharp": ("no-answer", 7), "standin": ("no-answer", 7)}),
 ]
