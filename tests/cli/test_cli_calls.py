@@ -331,7 +331,8 @@ def test_what_was_forgotten_as_json(path: Path) -> None:
 
 
 def test_forgetting_all_before_a_moment(path: Path) -> None:
-    code, out = run(path, "forget", "--before", "30s", "--yes")
+    moment = datetime.datetime.fromtimestamp((NOW - 30_000) / 1000, datetime.UTC).isoformat()
+    code, out = run(path, "forget", "--before", moment, "--yes")
     assert code == 0
     assert out.startswith("Forgotten: 1 call from before ")
     assert [one["callId"] for one in json.loads(run(path, "--json")[1])["calls"]] == ["refused-1"]
