@@ -48,6 +48,8 @@ from teamscall.journal.store import Journal
 from teamscall.wire.events import Caller
 
 NOW = time.time_ns() // 1_000_000
+# After the call and before the refusal; no age, for a test may run minutes after NOW.
+BETWEEN = datetime.datetime.fromtimestamp((NOW - 30_000) / 1000, datetime.UTC).isoformat()
 ANNA = Caller("u-anna", "t-1", "Anna\x1b[31m=x", "anna@example.org", "+4930123")
 RUDE = Caller("u-rude", "t-1", "=cmd|'/c calc'!A1", "", "+49 30;x")
 CALL = "7c1e2f60-aaaa"
@@ -163,7 +165,7 @@ def test_csv_is_rfc_4180_and_no_formula(path: Path) -> None:
     ("arguments", "ids"),
     [
         (["--refused"], ["refused-1"]),
-        (["--since", "30s"], ["refused-1"]),
+        (["--since", BETWEEN], ["refused-1"]),
         (["--since", "2h"], ["refused-1", CALL]),
         (["--limit", "1"], ["refused-1"]),
         (["--outcome", "completed"], [CALL]),
@@ -289,7 +291,7 @@ def test_sums_have_tables_and_sparklines(path: Path) -> None:
     for words in ("refused 1", "completed 1", "first frame sent", "gpt-x", "0.0061 USD", "hear"):
         assert words in out
     assert "█" in out
-    found = json.loads(run(path, "stats", "--json", "--since", "30s")[1])
+    found = json.loads(run(path, "stats", "--json", "--since", BETWEEN)[1])
     assert (found["version"], found["stats"]["calls"]) == (1, 1)
 
 
@@ -331,8 +333,7 @@ def test_what_was_forgotten_as_json(path: Path) -> None:
 
 
 def test_forgetting_all_before_a_moment(path: Path) -> None:
-    moment = datetime.datetime.fromtimestamp((NOW - 30_000) / 1000, datetime.UTC).isoformat()
-    code, out = run(path, "forget", "--before", moment, "--yes")
+    code, out = run(path, "forget", "--before", BETWEEN, "--yes")
     assert code == 0
     assert out.startswith("Forgotten: 1 call from before ")
     assert [one["callId"] for one in json.loads(run(path, "--json")[1])["calls"]] == ["refused-1"]
