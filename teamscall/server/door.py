@@ -235,9 +235,10 @@ class Door:
 
     def _by_token(self, link: ServerConnection, request: Request) -> Response | None:
         given = request.headers.get_all("Authorization")
-        wanted = f"Bearer {self._config.control.token.reveal()}".encode("utf-8", "surrogateescape")
-        right = len(given) == 1 and hmac.compare_digest(
-            given[0].encode("utf-8", "surrogateescape"), wanted
+        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        right = scheme.lower() == "bearer" and hmac.compare_digest(
+            token.encode("utf-8", "surrogateescape"),
+            self._config.control.token.reveal().encode("utf-8", "surrogateescape"),
         )
         if not right:
             return self._refuse(link, http.HTTPStatus.UNAUTHORIZED, "no token, or a wrong one")

@@ -238,6 +238,7 @@ def test_no_browser_and_nobody_without_the_token_comes_in() -> None:
                     ({"Authorization": "Bearer x"}, 401),
                     ({"Authorization": f"Bearer {TOKEN}x"}, 401),
                     ({"Authorization": f"Basic {TOKEN}"}, 401),
+                    ({"Authorization": TOKEN}, 401),
                     ({"Origin": "http://localhost", **right}, 403),
                 ):
                     with pytest.raises(InvalidStatus) as refused:
@@ -245,6 +246,9 @@ def test_no_browser_and_nobody_without_the_token_comes_in() -> None:
                     assert refused.value.response.status_code == status
                 with pytest.raises(InvalidStatus):
                     await unix_connect(site.where.socket, origin="http://localhost")
+                # A scheme's name has no case (RFC 9110), and clients write it as they like.
+                async with connect(url, additional_headers={"Authorization": f"bearer {TOKEN}"}):
+                    pass
                 async with ask_bridge(Where(url=url, token=Secret(TOKEN))) as client:
                     assert (await client.status()).ready
                 with pytest.raises(ControlError) as no:
