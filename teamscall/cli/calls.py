@@ -196,6 +196,9 @@ def forget(
     Everything known of it goes: the record, the decision, turns, events, usage, audit,
     transcript. The file is written anew, so that no copy is left in it. A running bridge
     waits for that and loses nothing.
+
+    Exit codes: 0 forgotten, 1 not confirmed, or a copy may be left, 2 wrong options, no such
+    call, or it is running.
     """
     import sys
 
@@ -269,6 +272,6 @@ def _path(journal: Path | None, config: Path | None) -> Path:
     from teamscall.config import load_config
     from teamscall.journal.store import default_path
 
-    # Whether serve could start with it is not the question here.
-    named = load_config(config, env=os.environ, cross_checks=False).config.journal.path
+    # What else is wrong with it does not matter here.
+    named = load_config(config, env=os.environ, only={"journal.path"}).config.journal.path
     return Path(named) if named else default_path()
