@@ -114,7 +114,7 @@ def _of_bridge(status: Status) -> Iterable[tuple[str, str]]:
     yield "state", f"{state}; up {lasted(status.uptime_s * 1000)}"
     for one in status.listening:
         yield ", ".join(DIALECTS[dialect] for dialect in one.dialects), " ".join(one.urls)
-    yield "gateways", f"{status.gateways} sockets of C# gateways open"
+    yield "C# sockets", f"{status.gateways} open"
     yield "engine", status.engine
     yield "slots", f"{status.slots_free} of {status.slots} free"
     outbound = status.outbound
