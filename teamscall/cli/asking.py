@@ -75,13 +75,23 @@ def where(door: Door) -> Where:
     import os
 
     from teamscall.config import Config, load_config
-    from teamscall.control.where import find
+    from teamscall.control.where import URL_VARIABLE, find, keys
+    from teamscall.errors import ConfigError
 
     if door.socket and not door.url:
         config = Config()  # it is named: no file has a say, and a broken one does not matter
     else:
-        # Whether serve could start with it is not the question here.
-        config = load_config(door.config, env=os.environ, cross_checks=False).config
+        by_url = bool(door.url or os.environ.get(URL_VARIABLE))
+        try:
+            config = load_config(
+                door.config, env=os.environ, only=keys(by_url and not door.token_file)
+            ).config
+        except ConfigError as error:
+            raise ConfigError(
+                error.message,
+                problems=error.problems,
+                hint="--socket PATH asks a bridge without its configuration.",
+            ) from error
     return find(config, os.environ, socket=door.socket, url=door.url, token_file=door.token_file)
 
 

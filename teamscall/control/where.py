@@ -135,6 +135,15 @@ def find(
     return _found(name_for(config), env)
 
 
+def keys(by_url: bool) -> frozenset[str]:
+    """The options that ``find`` looks at. Whoever stops a bridge in a hurry cannot first
+    repair what is wrong with the others."""
+    named = {"journal.path", "control.socket", "control.port", "control.bind", "control.tls_cert"}
+    if by_url or not UNIX_SOCKETS:
+        named |= {"control.token", "control.token_file", "control.token_env"}
+    return frozenset(named)
+
+
 def alive(path: Path) -> bool:
     """Whether somebody listens on this socket. At most ``ALIVE_S``."""
     if not UNIX_SOCKETS or too_long(path):
