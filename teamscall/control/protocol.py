@@ -27,6 +27,7 @@ MAX_ID_CHARS = 256
 MIN_PREFIX_CHARS = 4  # of an abbreviated call id
 MAX_DRAIN_S = 3600.0  # as shutdown.drain_seconds
 MAX_CALLS = 1000  # of the history, in one answer
+MAX_WALL_MS = 2**53 - 1  # what JSON's readers agree on; beyond 2**63 SQLite refuses
 
 
 class ErrorCode(enum.IntEnum):

@@ -130,6 +130,7 @@ PARAMS: list[tuple[str, dict[str, Any], ErrorCode, str]] = [
     ("initiate", {"to": "user:u", "mode": "shout"}, ErrorCode.INVALID_PARAMS, "shout"),
     ("initiate", {"to": "phone:+4930123456"}, ErrorCode.REFUSED, "allow"),
     ("drain", {"seconds": -1}, ErrorCode.INVALID_PARAMS, "seconds"),
+    ("calls", {"sinceMs": 2**63}, ErrorCode.INVALID_PARAMS, "sinceMs"),
     ("calls", {"limit": 0}, ErrorCode.INVALID_PARAMS, "limit"),
     ("calls", {}, ErrorCode.JOURNAL, "No records"),
     ("reload", {}, ErrorCode.RELOAD_FAILED, "no configuration"),
