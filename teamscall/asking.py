@@ -133,8 +133,19 @@ async def ask_url(
                 if len(answer) > MAX_ANSWER_BYTES:
                     raise _too_long(status)
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-        raise AskError(f"the URL cannot be asked: {type(error).__name__}") from error
+        raise AskError(f"the URL cannot be asked: {_why(error)}") from error
     return bytes(answer)
+
+
+def _why(error: BaseException) -> str:
+    """The kind of an error, not its text: that may have a token of the URL's in it. What is
+    wrong with a certificate is said, as no guess leads there."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is refused ({printable(cause.verify_message, 200)})"
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
 
 
 def outside_environment() -> dict[str, str]:

@@ -138,6 +138,10 @@ class AskError(TeamscallError):
         self.retry_after = retry_after
 
 
+# Statuses of a far side that understood and does not want to: not 404, a wrong address.
+FAR_REFUSALS = frozenset({400, 401, 403, 409, 422, 429})
+
+
 class PlacingError(TeamscallError):
     """A call was not placed.
 
@@ -164,6 +168,11 @@ class PlacingError(TeamscallError):
         self.why = why
         self.gates = gates
         self.status = status
+
+    @property
+    def far_side_refused(self) -> bool:
+        """Whether the far side understood and does not want to."""
+        return self.status in FAR_REFUSALS
 
 
 class ControlError(TeamscallError):

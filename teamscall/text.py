@@ -7,10 +7,13 @@ a log or a file it is capped and stripped of everything that a terminal would ob
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 
 # Cc: control, Cf: format (bidi overrides, zero-width), Cs: lone surrogates,
 # Co: private use, Zl/Zp: line and paragraph separators.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
+MAX_MARKS = 4  # on one letter; no script needs more, and a thousand hide the lines above
 
 ELLIPSIS = "…"
 
@@ -24,16 +27,26 @@ def printable(text: str, limit: int = 200) -> str:
     """Return ``text`` as one safe line of at most ``limit`` characters.
 
     Control, format and separator characters become a space (runs of blanks are
-    folded); what is longer ends in an ellipsis. The result never contains ESC, CR,
-    LF, BEL or a bidirectional override.
+    folded), towers of combining marks are cut to ``MAX_MARKS``; what is longer ends in an
+    ellipsis. The result never contains ESC, CR, LF, BEL or a bidirectional override.
     """
     # A hostile text may be megabytes long: look only at what could be shown.
     head = text[: limit * 4]
-    safe = "".join(" " if unicodedata.category(c) in _UNPRINTABLE else c for c in head)
-    line = " ".join(safe.split())
-    if len(line) > limit or len(text) > len(head):
+    if not (head.isascii() and head.isprintable()):  # seldom
+        head = "".join(_shown(head))
+    line = " ".join(head.split())
+    if len(line) > limit or len(text) > limit * 4:
         return line[: max(0, limit - 1)].rstrip() + ELLIPSIS
     return line
+
+
+def _shown(text: str) -> Iterator[str]:
+    marks = 0
+    for char in text:
+        category = unicodedata.category(char)
+        marks = marks + 1 if category in ("Mn", "Me") else 0
+        if marks <= MAX_MARKS:
+            yield " " if category in _UNPRINTABLE else char
 
 
 def harmless(text: str, limit: int) -> str:

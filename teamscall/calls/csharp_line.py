@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from teamscall.calls.bookings import Grant
 from teamscall.calls.call import Call
+from teamscall.calls.declining import declined
 from teamscall.calls.desk import Desk, host
 from teamscall.calls.events import EndRequested, LinkLost
 from teamscall.calls.link import Link
-from teamscall.calls.placing import FarProgress
+from teamscall.calls.placing import FarProgress, FarWord
 from teamscall.policy.authorization import Decision, PolicyRequest
 from teamscall.text import printable
 from teamscall.wire import events as wire
@@ -209,7 +210,10 @@ class CSharpLine:
     def _on_progress(self, event: wire.CallProgressed) -> None:
         desk = self._desk
         desk.seen(self._link, event.call_id)
-        desk.far_progress(FarProgress(event.call_id, event.status, printable(event.error)))
+        error = printable(event.error)
+        turned_down = event.status == "failed" and declined(error)
+        word: FarWord = "declined" if turned_down else event.status
+        desk.far_progress(FarProgress(event.call_id, word, error))
 
 
 def _key(caller: wire.Caller) -> tuple[str, str]:

@@ -17,6 +17,9 @@ from teamscall.wire.events import Caller, Dialect, Direction, RecordingStatus
 EndedBy = Literal["caller", "bot", "bridge", "gateway", "engine", "operator"]
 TurnKind = Literal["greeting", "answer", "say", "digit", "reprompt", "filler", "goodbye"]
 TurnStatus = Literal["completed", "interrupted", "cancelled", "failed"]
+InterruptedBy = Literal["caller", "say", "operator", "gate"]
+InterruptedWhy = Literal["speech", "words", "key", "vendor", "order"]
+CarriedOnWhy = Literal["noise", "backchannel"]
 CallMode = Literal["notify", "conversation"]
 OutboundState = Literal[
     "requested",  # every gate let it pass
@@ -172,10 +175,10 @@ class Interrupted(msgspec.Struct, frozen=True, tag=True):
     call_id: str
     wall_ms: int
     turn: int
-    by: Literal["caller", "say", "operator", "gate"]
+    by: InterruptedBy
     heard_ms: int
     onset_to_flush_ms: float
-    why: Literal["speech", "words", "key", "vendor", "order"] = "order"
+    why: InterruptedWhy = "order"
     onset_to_detected_ms: float | None = None  # the playout was paused by then
 
 
@@ -188,7 +191,7 @@ class CarriedOn(msgspec.Struct, frozen=True, tag=True):
     call_id: str
     wall_ms: int
     turn: int
-    why: Literal["noise", "backchannel"]
+    why: CarriedOnWhy
     stopped_ms: float
 
 

@@ -12,6 +12,8 @@ import collections
 import logging
 from typing import Literal
 
+import msgspec
+
 from teamscall.calls.desk import Desk, close
 from teamscall.calls.events import EndRequested
 from teamscall.calls.link import Link
@@ -108,8 +110,10 @@ class StandInLine:
             self._start_timer.cancel()
             if self._recording is None:
                 self._recording = event.recording
+            if self._desk.bookings.is_placed(self._call_id):
+                # Its id says that it is ours; the direction is optional, and blank is inbound.
+                event = msgspec.structs.replace(event, direction="outbound")
             if event.direction == "inbound":
-                self._desk.bookings.arrive(self._call_id)  # an inbound call is no placed one
                 if self._desk.slots.over_limit:  # it was let in as the leg of a placed one
                     self.refuse("agent-unavailable")
                 else:

@@ -75,13 +75,23 @@ def where(door: Door) -> Where:
     import os
 
     from teamscall.config import Config, load_config
-    from teamscall.control.where import find
+    from teamscall.control.where import URL_VARIABLE, find, keys
+    from teamscall.errors import ConfigError
 
     if door.socket and not door.url:
         config = Config()  # it is named: no file has a say, and a broken one does not matter
     else:
-        # Whether serve could start with it is not the question here.
-        config = load_config(door.config, env=os.environ, cross_checks=False).config
+        by_url = bool(door.url or os.environ.get(URL_VARIABLE))
+        try:
+            config = load_config(
+                door.config, env=os.environ, only=keys(by_url and not door.token_file)
+            ).config
+        except ConfigError as error:
+            raise ConfigError(
+                error.message,
+                problems=error.problems,
+                hint="--socket PATH asks a bridge without its configuration.",
+            ) from error
     return find(config, os.environ, socket=door.socket, url=door.url, token_file=door.token_file)
 
 
@@ -91,21 +101,26 @@ def ask(
     *,
     name: str = "",
     whole_s: float | None = None,
+    silent: bool = False,
 ) -> T:
     """Run ``work`` with a client of the bridge; each of its questions has the door's timeout.
 
     Args:
         name: what the audit calls the one who asks.
         whole_s: what all of it may take; TimeoutError after that. None: no such limit.
+        silent: say nothing of a bridge that was not named and is the only one.
 
     Raises:
         DialError: no bridge is running. ControlError, DeadlinePassed: see the client.
     """
     import asyncio
+    import sys
 
     from teamscall.control.client import connect
 
     there = where(door)
+    if there.guessed and not silent:  # it may be another one than the one that was meant
+        print(f"Asking the only bridge that runs here, {there.name}", file=sys.stderr)
 
     async def run() -> T:
         async with (
@@ -139,7 +154,7 @@ def complete_call(incomplete: str) -> list[tuple[str, str]]:
 
     logging.disable(logging.CRITICAL)
     try:
-        return ask(Door(timeout_s=COMPLETION_S), running, whole_s=COMPLETION_S)
+        return ask(Door(timeout_s=COMPLETION_S), running, whole_s=COMPLETION_S, silent=True)
     except Exception:  # noqa: BLE001 - see above
         return []
     finally:

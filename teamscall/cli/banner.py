@@ -6,13 +6,13 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
+from teamscall.cli.wording import DIALECTS
+
 if TYPE_CHECKING:
     from teamscall.config import Config, Loaded
     from teamscall.server.run import Running
 
 log = logging.getLogger("teamscall.bridge")
-
-_DIALECTS = {"csharp": "C# gateway", "standin": "StandIn"}
 
 
 def who_may_call(config: Config) -> str:
@@ -46,7 +46,7 @@ def facts(bridge: Running, loaded: Loaded) -> list[tuple[str, str]]:
 
     config = loaded.config
     rows = [
-        (", ".join(_DIALECTS[d] for d in listening.dialects), " ".join(listening.urls))
+        (", ".join(DIALECTS[d] for d in listening.dialects), " ".join(listening.urls))
         for listening in bridge.listening
     ]
     rows += [

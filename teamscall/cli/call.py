@@ -44,6 +44,7 @@ _HELP = (
     "TO is user:OBJECT-ID, phone:+NUMBER, or an e-mail address where a resolver is "
     "configured (outbound.resolver_command, outbound.resolver_url). The bridge's rules for "
     "placed calls apply; --dry-run lists each of them.\n\n"
+    "Example: teamscall call phone:+493012345 --mode notify -m 'The backup has failed.'\n\n"
     "Ctrl-C while it rings hangs up, a second one leaves at once; Ctrl-C after the answer "
     "leaves the call running.\n\n"
     "Exit codes: 0 answered (with --wait ended: and over in order, a notification heard to "

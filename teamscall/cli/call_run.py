@@ -30,6 +30,7 @@ from teamscall.control.protocol import (
     Subscribe,
 )
 from teamscall.errors import (
+    FAR_REFUSALS,
     ControlError,
     DeadlinePassed,
     DialError,
@@ -52,8 +53,6 @@ SETTLE_S = 4.0
 # What a hang-up while it rings may take.
 HANG_UP_S = 5.0
 
-# Of a far side that understood and does not want to: not 404, which is a wrong address.
-_FAR_REFUSALS = frozenset({400, 401, 403, 409, 422, 429})
 _MAX_STDIN_BYTES = MAX_TEXT_CHARS * 4
 
 
@@ -100,7 +99,7 @@ def place(door: Door, order: Order) -> ExitCode:
             gates: list[tuple[str, str]] = []
             if isinstance(error, ControlError):
                 gates = tool.refusing(error)
-                if error.data.get("status") in _FAR_REFUSALS:
+                if error.data.get("status") in FAR_REFUSALS:
                     error.exit_code = ExitCode.REFUSED  # type: ignore[misc]  # of this one
             view.failed(placing.picture, error.exit_code, tool.error_name(error), error, gates)
             raise

@@ -170,6 +170,10 @@ class LiveView(PlainView):
 class JsonView(View):
     """One object per state on stdout; the last one has the outcome and the exit code."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked_ms = time.time_ns() // 1_000_000  # until the bridge tells a time
+
     def step(self, picture: Picture) -> None:
         if not picture.over:  # the end is in the result
             _put(self._line(picture))
@@ -203,9 +207,9 @@ class JsonView(View):
         else:
             elapsed = round(self.elapsed_s * 1000)
             last = {"version": 1, "state": None, "elapsedMs": elapsed, "attempt": "", "callId": ""}
-        refused = code is ExitCode.REFUSED
+        outcome = "failed" if name == "far-side-failed" else None  # else it is not known
         last |= {
-            "outcome": "refused" if refused else None,
+            "outcome": "refused" if code is ExitCode.REFUSED else outcome,
             "reason": name,
             "summary": str(error),
             "gates": [{"gate": gate, "detail": detail} for gate, detail in gates],
@@ -217,11 +221,11 @@ class JsonView(View):
         return {
             "version": 1,
             "state": picture.state,
-            "wallMs": picture.wall_ms or time.time_ns() // 1_000_000,
+            "wallMs": picture.wall_ms or self._asked_ms,
             "elapsedMs": round(self.elapsed_s * 1000),
             "attempt": picture.attempt,
             "callId": picture.call_id,
-            "to": picture.target,
+            "target": picture.target,
             "mode": picture.mode,
             "via": picture.via or None,
             "outcome": picture.outcome,
@@ -240,12 +244,13 @@ def choose_view(json_lines: bool) -> View:
 
 
 def state_line(picture: Picture, elapsed_s: float) -> str:
-    """``   3.2 s  ringing  user:…  (call c-1)``."""
+    """``   0.1 s  requested  user:…``, ``   0.2 s  ringing    call c-1``."""
     words = [f"{elapsed_s:6.1f} s", f"{_WORDS[picture.state]:<9}"]
-    if picture.state in ("requested", "ringing", "waiting"):
-        words.append(picture.target)
+    # One of both: an object id and a call's id are wider than a terminal.
     if picture.state in ("ringing", "answered") and picture.call_id:
-        words.append(f"(call {printable(picture.call_id, 80)})")
+        words.append(f"call {printable(picture.call_id, 80)}")
+    elif picture.state in ("requested", "ringing", "waiting"):
+        words.append(picture.target)
     if picture.state == "ended" and picture.outcome:
         words.append(picture.reason or picture.outcome)
     return "  ".join(words).rstrip()
@@ -303,7 +308,7 @@ def print_gates(weighed: Initiated, *, json_lines: bool) -> None:
             {
                 "version": 1,
                 "wouldPlace": weighed.would_place,
-                "to": weighed.target,
+                "target": weighed.target,
                 "mode": weighed.mode,
                 "via": weighed.via,
                 "gates": [

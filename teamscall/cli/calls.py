@@ -39,7 +39,9 @@ JournalOption = Annotated[
 ]
 SinceOption = Annotated[
     str | None,
-    typer.Option("--since", metavar="WHEN", help="10m, 2h or 3d ago, 2026-11-20, or an ISO time."),
+    typer.Option(
+        "--since", metavar="WHEN", help="10m, 2h or 3d ago, 14:05, 2026-11-20, or an ISO time."
+    ),
 ]
 
 
@@ -185,6 +187,7 @@ def forget(
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     journal: JournalOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -193,6 +196,9 @@ def forget(
     Everything known of it goes: the record, the decision, turns, events, usage, audit,
     transcript. The file is written anew, so that no copy is left in it. A running bridge
     waits for that and loses nothing.
+
+    Exit codes: 0 forgotten, 1 not confirmed, or a copy may be left, 2 wrong options, no such
+    call, or it is running.
     """
     import sys
 
@@ -220,7 +226,12 @@ def forget(
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise typer.Exit(ExitCode.FAILED)
     gone = forgetting.forget(path, doomed)
-    typer.echo(f"Forgotten: {what} ({gone.rows} rows).")
+    if json_ or _of_group(context, "json_"):
+        calls_view.print_json(
+            {"callId": doomed.call_id, "attempt": doomed.attempt, "forgotten": gone}
+        )
+    else:
+        typer.echo(f"Forgotten: {what} ({gone.rows} rows).")
     if gone.traces:
         typer.echo(
             f"teamscall: Copies may be left in unused parts of the file: {gone.traces}.\n"
@@ -261,6 +272,6 @@ def _path(journal: Path | None, config: Path | None) -> Path:
     from teamscall.config import load_config
     from teamscall.journal.store import default_path
 
-    # Whether serve could start with it is not the question here.
-    named = load_config(config, env=os.environ, cross_checks=False).config.journal.path
+    # What else is wrong with it does not matter here.
+    named = load_config(config, env=os.environ, only={"journal.path"}).config.journal.path
     return Path(named) if named else default_path()

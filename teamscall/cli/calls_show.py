@@ -11,6 +11,7 @@ from rich.text import Text
 from teamscall.cli.calls_view import console, cost_words, outcome_style, who_words
 from teamscall.cli.moments import lasted, local
 from teamscall.cli.timeline import LEGEND, heard_between, picture
+from teamscall.cli.wording import DIALECTS
 from teamscall.journal.figures import STAGES
 from teamscall.journal.history import CallLine
 from teamscall.journal.whole import Happened, Whole
@@ -52,7 +53,8 @@ def _facts(call: Whole, now_ms: int) -> Iterator[tuple[str, str]]:
     more = (who.user_principal_name, who.phone_number, who.user_id, who.tenant_id)
     name = who_words(who, line.target)
     yield "who", ", ".join([name, *(one for one in more if one and one != name)])
-    far = f"{line.direction}, {line.dialect}" + (f", {line.address}" if line.address else "")
+    through = DIALECTS.get(line.dialect, line.dialect)
+    far = f"{line.direction}, {through} {line.address}".rstrip()
     yield "call", far + (f", {line.mode}" if line.mode else "")
     if line.attempt:
         yield "asked", f"{line.target} by {line.asked_by or 'unknown'} ({line.attempt})"
@@ -76,7 +78,7 @@ def _facts(call: Whole, now_ms: int) -> Iterator[tuple[str, str]]:
         detail = f" ({line.detail})" if line.detail else ""
         length = lasted(line.duration_ms or line.ended_ms - line.started_ms)
         yield "ended", f"{local(line.ended_ms)}, after {length}: {line.reason}{by}{detail}"
-    yield "turns", f"{line.turns}, {line.interruptions} cut, {line.carried_on} carried on"
+    yield "turns", f"{line.turns}, {line.interruptions} interrupted, {line.carried_on} carried on"
     if (counters := call.counters) is not None:
         lost = counters.dropped_in + counters.dropped_out
         yield (

@@ -12,6 +12,8 @@ from rich.text import Text
 from teamscall.cli.calls_show import STAGE_WORDS
 from teamscall.cli.calls_view import console, cost_words, outcome_style
 from teamscall.cli.moments import lasted, local
+from teamscall.cli.tail_lines import duration
+from teamscall.cli.wording import DIALECTS
 from teamscall.journal.figures import STAGES
 from teamscall.journal.stats import Stats
 
@@ -69,7 +71,7 @@ def _facts(stats: Stats, width: int) -> Iterable[tuple[str, Text]]:
     )
     yield "outcome", outcomes
     yield "direction", Text(_counts(stats.directions))
-    yield "dialect", Text(_counts(stats.dialects))
+    yield "through", Text(_counts({DIALECTS.get(k, k): n for k, n in stats.dialects.items()}))
     if stats.reasons:
         yield "ended", Text(_counts(stats.reasons))
     if (length := stats.duration_ms) is not None:
@@ -78,17 +80,18 @@ def _facts(stats: Stats, width: int) -> Iterable[tuple[str, Text]]:
         yield "lasted", Text(words)
     yield (
         "turns",
-        Text(f"{stats.turns}, {stats.interruptions} cut, {stats.carried_on} carried on"),
+        Text(f"{stats.turns}, {stats.interruptions} interrupted, {stats.carried_on} carried on"),
     )
     if stats.cost:
         yield "cost", Text(cost_words(stats.cost))
     cells = _TREND * (2 if width >= 100 else 1)
     calls = _merged([one.calls for one in stats.trend], cells, sum)
-    yield "calls", Text.assemble((spark(calls), "cyan"), f"  most {max(calls)}")
+    each = duration((stats.until_ms - stats.since_ms) / len(calls))
+    yield "calls", Text.assemble((spark(calls), "cyan"), f"  at most {max(calls)} in {each}")
     firsts = _merged([one.first_frame_p50_ms for one in stats.trend], cells, _largest)
     known = [value for value in firsts if value is not None]
     if known:
-        words = f"  {min(known):.0f} to {max(known):.0f} ms"
+        words = f"  p50 {min(known):.0f} to {max(known):.0f} ms"
         yield "first frame", Text.assemble((spark(firsts), "green"), words)
     busiest = max(range(24), key=lambda hour: stats.hours[hour])
     words = f"  0 to 23 h, most at {busiest} h"

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO, cast
 
 import msgspec
 from rich.cells import cell_len
@@ -47,7 +47,22 @@ def console() -> Console:
     """stdout, as wide as it is; peer text is never markup."""
     named = os.environ.get("COLUMNS", "").isdecimal()
     width = None if sys.stdout.isatty() or named else PIPE_COLUMNS
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    file = None if sys.stdout.isatty() else cast(TextIO, _Trimmed(sys.stdout))
+    return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
+
+
+class _Trimmed:
+    """A pipe whose lines have no blanks at their ends; tables pad their last column."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        # The console writes whole lines.
+        return self._stream.write(re.sub(r" +(?=\n|$)", "", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def outcome_style(outcome: str) -> str:

@@ -137,16 +137,21 @@ class LiveView(PlainView):
 
     @contextmanager
     def live(self) -> Iterator[None]:
+        self._begin()
+        try:
+            yield
+        finally:
+            live, self._live = self._live, None
+            if live is not None:
+                live.update(self._draw(), refresh=True)
+                live.stop()
+
+    def _begin(self) -> None:
         from rich.live import Live
 
         # No thread of its own: redrawn by the ten level events a second.
-        with Live(self._draw(), console=self._console, auto_refresh=False) as live:
-            self._live = live
-            try:
-                yield
-            finally:
-                live.update(self._draw(), refresh=True)
-                self._live = None
+        self._live = Live(self._draw(), console=self._console, auto_refresh=False)
+        self._live.start()
 
     def note(self, text: str) -> None:
         self._console.print(printable(text), markup=False, highlight=False)
@@ -196,12 +201,16 @@ class LiveView(PlainView):
             self._live.update(self._draw(), refresh=due)
 
     def report(self, report: Report, files: Mapping[str, str]) -> None:
-        # The picture goes to stderr and the report to stdout: not both at once.
-        if self._live is not None:
-            self._live.stop()
+        # The picture goes to stderr and the report to stdout: not both at once. A picture that
+        # was stopped would be drawn over what came after it: below the report is a new one.
+        live, self._live = self._live, None
+        if live is not None:
+            live.transient = self.many
+            live.update(self._draw(), refresh=True)
+            live.stop()
         super().report(report, files)
-        if self._live is not None:
-            self._live.start()
+        if live is not None and self.many:
+            self._begin()
 
     def _draw(self) -> RenderableType:
         from rich.console import Group

@@ -175,7 +175,7 @@ def _waiting(event: seen.Waiting) -> str:
     if event.listening:
         standin = event.dialect == "standin"
         key = "standin.worker_base_url" if standin else "bridge.control_url"
-        ways.append(f"requests to {event.listening} (the bridge's {key})")
+        ways.append(f"at {event.listening} ({key})")
     if event.socket:
-        ways.append(f"the socket to {printable(event.socket)}")
-    return f"waiting for a call: {' and '.join(ways)}"
+        ways.append(f"on the socket to {printable(event.socket)}")
+    return f"waiting for a call {' and '.join(ways)}"

@@ -105,7 +105,7 @@ class HumanLines(logging.Formatter):
         level = record.levelname.lower()
         fields = _fields(record)
         call_id = fields.pop("callId", None)
-        shown = [] if call_id is None else [f"callId={printable(str(call_id), 256)}"]
+        shown = [] if call_id is None else [f"callId={_value(call_id, 256)}"]
         shown += [f"{name}={_value(value)}" for name, value in fields.items() if name != "audit"]
         message = printable(record.getMessage(), 500)
         code = _COLOURS.get(record.levelname)
@@ -121,6 +121,8 @@ class HumanLines(logging.Formatter):
         return line
 
 
-def _value(value: object) -> str:
-    text = printable(value if isinstance(value, str) else str(value), _MAX_FIELD)
-    return json.dumps(text, ensure_ascii=False) if " " in text or not text else text
+def _value(value: object, limit: int = _MAX_FIELD) -> str:
+    """In quotes where it could be taken for more fields than one: a peer chose some of them."""
+    text = printable(value if isinstance(value, str) else str(value), limit)
+    plain = text and " " not in text and '"' not in text
+    return text if plain else json.dumps(text, ensure_ascii=False)

@@ -11,12 +11,13 @@ from rich.text import Text
 
 from teamscall.cli import calls_view
 from teamscall.cli.moments import lasted, local
+from teamscall.cli.wording import DIALECTS
 from teamscall.control.protocol import CallStatus, Status, Who
 from teamscall.text import printable
 
 WIDE = 100  # columns, for two more of the table
 _GAP, _WHO, _LEAST_WHO = "  ", 3, 8
-_DIALECTS = {"csharp": "C# gateway", "standin": "StandIn"}
+_STATES = {"lost": "lost: its connection is gone, and may come back"}
 _COLOURS = {
     "requested": "yellow",
     "waiting": "yellow",
@@ -63,7 +64,7 @@ def _print_facts(rows: Iterable[tuple[str, str]]) -> None:
 def _print_calls(calls: tuple[CallStatus, ...]) -> None:
     """Who it is gets the room that is left: every other column is shown whole."""
     out = calls_view.console()
-    heads = ["CALL", "STATE", "", "WHO", "SINCE", "TURNS", "HEARS"]
+    heads = ["CALL", "STATE", "", "WHO", "LASTED", "TURNS", "HEARS"]
     if out.width >= WIDE:
         heads += ["ENGINE", "THROUGH"]
     names = calls_view.short_ids([call.call_id or call.attempt for call in calls])
@@ -74,7 +75,7 @@ def _print_calls(calls: tuple[CallStatus, ...]) -> None:
     for i, head in enumerate(heads):
         table.add_column(
             head,
-            justify="right" if head in ("SINCE", "TURNS") else "left",
+            justify="right" if head in ("LASTED", "TURNS") else "left",
             no_wrap=True,
             overflow="ellipsis",
             max_width=max(_LEAST_WHO, left) if i == _WHO else None,
@@ -100,7 +101,7 @@ def _row(call: CallStatus, names: Mapping[str, str], *, wide: bool) -> list[str]
     if wide:
         row += [
             call.engine + ("" if call.engine_ready or not up else " (starting)"),
-            _DIALECTS[call.dialect],
+            DIALECTS[call.dialect],
         ]
     return row
 
@@ -112,8 +113,8 @@ def _of_bridge(status: Status) -> Iterable[tuple[str, str]]:
     yield "teamscall", f"{status.version}, process {status.pid}"
     yield "state", f"{state}; up {lasted(status.uptime_s * 1000)}"
     for one in status.listening:
-        yield ", ".join(_DIALECTS[dialect] for dialect in one.dialects), " ".join(one.urls)
-    yield "gateways", f"{status.gateways} connected"
+        yield ", ".join(DIALECTS[dialect] for dialect in one.dialects), " ".join(one.urls)
+    yield "C# sockets", f"{status.gateways} open"
     yield "engine", status.engine
     yield "slots", f"{status.slots_free} of {status.slots} free"
     outbound = status.outbound
@@ -135,17 +136,17 @@ def _of_bridge(status: Status) -> Iterable[tuple[str, str]]:
 def _of_call(call: CallStatus) -> Iterable[tuple[str, str]]:
     yield "call", call.call_id
     yield "attempt", call.attempt
-    yield "state", call.state
+    yield "state", _STATES.get(call.state, call.state)
     yield "outcome", call.outcome or ""
     yield "direction", call.direction
-    yield "through", f"{_DIALECTS[call.dialect]} {call.address}".strip()
+    yield "through", f"{DIALECTS[call.dialect]} {call.address}".strip()
     yield "who", _who(call)
     yield "user", call.who.user_id
     yield "tenant", call.who.tenant_id
     yield "target", call.target
     yield "mode", call.mode or ""
-    yield "began", local(call.started_ms)
-    yield "lasted" if call.state == "ended" else "since", lasted(call.duration_ms)
+    yield "started", local(call.started_ms)
+    yield "lasted", lasted(call.duration_ms)
     yield "engine", call.engine and f"{call.engine}{'' if _ready(call) else ' (starting)'}"
     yield "recording", call.recording or ""
     if call.state not in ("ended", "requested", "waiting"):

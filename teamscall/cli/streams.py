@@ -5,6 +5,7 @@ Owns what is done when one is closed, full, or a pipe that nobody reads any more
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -17,7 +18,8 @@ _WORDS = {"": False, "0": False, "false": False, "no": False}
 
 
 def set_up() -> None:
-    """Give every closed stream the null device, and make stdout say how it fails.
+    """Give every closed stream the null device, make stdout say how it fails, and let no
+    failure of stderr change what a command does.
 
     A closed descriptor must not stay free: the next socket or file would get its number
     and take what is printed.
@@ -34,6 +36,8 @@ def set_up() -> None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
     if isinstance(sys.stdout, io.TextIOWrapper) and not isinstance(sys.stdout, Stdout):
         sys.stdout = Stdout(sys.stdout)
+    if isinstance(sys.stderr, io.TextIOWrapper) and not isinstance(sys.stderr, Stderr):
+        sys.stderr = Stderr(sys.stderr)
 
 
 def live(stream: TextIO) -> bool:
@@ -77,3 +81,25 @@ class Stdout(io.TextIOWrapper):
             f"stdout cannot be written: {error.strerror or error}.",
             silent=error.errno == errno.EPIPE,
         )
+
+
+class Stderr(io.TextIOWrapper):
+    """stderr that takes what it can, and again once it can: a bridge's log goes there. Who
+    cannot be told still gets the exit code."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        encoding = stream.encoding
+        super().__init__(
+            stream.detach(), encoding=encoding, errors="backslashreplace", line_buffering=True
+        )
+
+    def write(self, text: str) -> int:
+        """Never raises OSError."""
+        with contextlib.suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Never raises OSError."""
+        with contextlib.suppress(OSError):
+            super().flush()

@@ -76,7 +76,7 @@ def tail(
         typer.Option(
             "--until-end",
             help="Follow until CALL is over; without CALL, until no call is left, which may "
-            "be at once.",
+            "be at once. A bridge that restarts meanwhile is waited for.",
         ),
     ] = False,
     events: Annotated[
@@ -117,7 +117,7 @@ def tail(
         begin = parse(since, datetime.now().astimezone())
     elif goes_on and not call:
         begin = Since(last=FOLLOW_LINES)
-    wanted = Wanted(call=call, since=begin, follow=goes_on, until_end=until_end)
+    wanted = Wanted(call=call, since=begin, follow=goes_on, until_end=until_end, patient=follow)
     door = Door(config, socket, url, token_file, timeout)
     where(door)  # what cannot be used is told before anything is waited for
     view = choose_view(selection, one_call=bool(call), goes_on=goes_on, json_lines=json_lines)

@@ -10,7 +10,6 @@ be called "bot".
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ import msgspec
 
 from teamscall.audio.level import SILENCE_DBFS
 from teamscall.calls import records
+from teamscall.cli.wording import DIALECTS
 from teamscall.control.told import GAP, record_of
 from teamscall.text import ELLIPSIS, printable
 from teamscall.wire.events import Caller
@@ -26,7 +26,6 @@ Tone = Literal["caller", "bot", "cut", "fact", "good", "bad"]
 Who = Literal["caller", "bot", "call", "engine"]
 
 MAX_TEXT_CHARS = 20_000  # twenty minutes of speech; more is not said but sent
-MAX_MARKS = 4  # on one letter; no script needs more, and a thousand hide the lines above
 MAX_NAME_CHARS = 80
 
 _BY = {
@@ -61,16 +60,8 @@ class Line(msgspec.Struct, frozen=True):
 
 def legible(text: str, limit: int = MAX_TEXT_CHARS) -> str:
     """``text`` as one line of at most ``limit`` characters, without what a terminal would
-    obey and without towers of combining marks."""
-    line = printable(text, limit)
-    if line.isascii():
-        return line
-    kept, marks = [], 0
-    for char in line:
-        marks = marks + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
-        if marks <= MAX_MARKS:
-            kept.append(char)
-    return "".join(kept)
+    obey."""
+    return printable(text, limit)
 
 
 def line_of(event: Mapping[str, Any]) -> Line | None:
@@ -179,7 +170,9 @@ def _fact(record: records.CallRecord) -> Piece:
         case records.CallOpened():
             to = "from" if record.direction == "inbound" else "to"
             engine = f", answered by {legible(record.engine, 60)}" if record.engine else ""
-            return Piece(f"{record.dialect} call {to} {_name(record.caller)}{engine}", "good")
+            through = DIALECTS[record.dialect]
+            way = f"{record.direction} {to} {_name(record.caller)} through {through}"
+            return Piece(f"{way}{engine}", "good")
         case records.CallAnswered():
             return Piece("answered", "good")
         case records.Decided(authorized=True):

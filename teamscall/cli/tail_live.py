@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.cells import cell_len
@@ -61,6 +61,16 @@ class _Now:
         return not (self.caller or self.bot or self.levels)
 
 
+class _Drawn:
+    """Is drawn as it is at that moment; ``get_renderable`` is asked by a refresh alone."""
+
+    def __init__(self, draw: Callable[[], RenderableType]) -> None:
+        self._draw = draw
+
+    def __rich__(self) -> RenderableType:
+        return self._draw()
+
+
 class LiveView(View):
     """For a terminal on stdout. Entered inside a running event loop.
 
@@ -92,12 +102,12 @@ class LiveView(View):
         self._timer: asyncio.TimerHandle | None = None
         # No thread of its own, and stderr stays what it is.
         self._live = Live(
+            _Drawn(self._forming),  # what is printed above it has it drawn anew
             console=self._console,
             auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
-            get_renderable=self._forming,
         )
 
     @property

@@ -41,12 +41,14 @@ _ENDINGS = ("call-closed", "outbound-progress")  # what may be the last of a cal
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What is to be followed. ``call`` may be abbreviated, blank for all."""
+    """What is to be followed. ``call`` may be abbreviated, blank for all. ``patient``: wait
+    also for a bridge that was never there; one that was is waited for by all who follow."""
 
     call: str = ""
     since: Since = Since()
     follow: bool = False
     until_end: bool = False
+    patient: bool = False
 
 
 async def tail(wanted: Wanted, view: View, find: Callable[[], Where], timeout_s: float) -> None:
@@ -93,13 +95,14 @@ class _Tail:
         self._ids: set[str] = set()  # of the call that is followed, and of its attempt
         self._alone = False  # it was said that there is no bridge
         self._retry_s = RETRY_S
+        self._waits = wanted.patient
 
     async def run(self) -> None:
         while True:
             try:
                 await self._follow()
             except (DialError, DeadlinePassed) as error:
-                if not self._wanted.follow:
+                if not self._waits:
                     raise
                 self._view.cut_off()
                 if not self._alone:
@@ -120,7 +123,7 @@ class _Tail:
             async with client.subscribed(self._subscription()) as stream:
                 if self._alone:
                     self._view.note("The bridge is there.")
-                self._alone, self._retry_s = False, RETRY_S
+                self._alone, self._retry_s, self._waits = False, RETRY_S, wanted.follow
                 await self._replay(stream)
                 if not wanted.follow:
                     return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 import typer
@@ -23,9 +23,7 @@ class Since(msgspec.Struct, frozen=True):
 
 
 def since(text: str, now: datetime) -> Since:
-    """``20`` lines, ``14:05``, or what ``moments`` knows: ``10m``, ``2h``, an ISO time.
-
-    A time of day is the latest one that is not to come.
+    """``20`` lines, or what ``moments`` knows: ``10m``, ``14:05``, an ISO time.
 
     Raises:
         InputError: it is none of them.
@@ -35,20 +33,10 @@ def since(text: str, now: datetime) -> Since:
         return Since(last=min(int(text), MAX_LINES))
     now_ms = round(now.timestamp() * 1000)
     try:
-        at_ms = _time_of_day(text, now) or moment_ms(text, now_ms, "--since")
-    except (typer.BadParameter, ValueError):
+        at_ms = moment_ms(text, now_ms, "--since")
+    except typer.BadParameter:
         raise InputError(
             f"--since cannot be {printable(text, 40)!r}.",
             hint="It takes 10m, 2h, a number of lines, 14:05 or 2026-03-01T14:05.",
         ) from None
     return Since(ms=max(1, now_ms - at_ms))
-
-
-def _time_of_day(text: str, now: datetime) -> int | None:
-    """Epoch milliseconds; None for another form. Raises ValueError: no day has this time."""
-    found = re.fullmatch(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?", text)
-    if found is None:
-        return None
-    hour, minute, second = (int(part or 0) for part in found.groups())
-    at = now.astimezone().replace(hour=hour, minute=minute, second=second, microsecond=0)
-    return round((at if at <= now else at - timedelta(days=1)).timestamp() * 1000)

@@ -64,6 +64,7 @@ def picture(call: Whole, width: int, now_ms: int) -> Picture:
         *_states(call.events, at, columns),
         Lane("errors", _marks(call.events, {"trouble": "!"}, at, columns)),
     ]
+    lanes = [lane for lane in lanes if lane.name in ("caller", "bot") or lane.cells.strip()]
     return Picture(tuple(lanes), _axis((end - begin) / 1000, columns))
 
 

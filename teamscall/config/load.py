@@ -15,7 +15,7 @@ import difflib
 import functools
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -99,6 +99,7 @@ def load_config(
     flags: Mapping[str, object] | None = None,
     flag_names: Mapping[str, str] | None = None,
     cross_checks: bool = True,
+    only: Container[str] | None = None,
     today: datetime.date | None = None,
 ) -> Loaded:
     """Load the configuration.
@@ -111,6 +112,8 @@ def load_config(
         flag_names: what a flag is called where its name is not ``--`` plus its path's leaf.
         cross_checks: False leaves out what makes no sense only for ``serve`` (no secret,
             no listener); single values are always checked.
+        only: these keys alone are read, and what is wrong with others does not matter; a
+            secret has three. None: all of them.
         today: by which a model is current; None: the real one.
 
     Raises:
@@ -129,6 +132,10 @@ def load_config(
             origin = f"environment {variable}"
             given[name] = _Given(env[variable], origin, Path.cwd(), text=True)
 
+    if only is not None:
+        problems.clear()
+        given = {name: one for name, one in given.items() if name in only}
+
     values: dict[str, object] = {}
     origins = dict.fromkeys(options(), "default")
     broken: set[str] = set()
@@ -140,20 +147,20 @@ def load_config(
         except (ValueError, msgspec.ValidationError):
             broken.add(name)
             problems.append(wrong_value(option, one.value, one.origin))
-    if file is not None:
+    if file is not None and only is None:
         for entries in read_entries(file, problems):
             values[entries.name] = entries.value
             origins.update(entries.origins)
             if entries.name == "webhooks":
                 values["webhooks"] = _with_secrets(entries, origins, env, problems, warnings)
     for option in options().values():
-        if option.secret:
+        if option.secret and (only is None or option.path in only):
             _resolve_secret(option, values, origins, env, problems, warnings, broken)
     if file is not None:
         warnings.extend(_readable_by_others(file, given, values))
 
     config = _build(Config, "", values)
-    if cross_checks:
+    if cross_checks and only is None:
         for finding in checks.check(config, origins, today or datetime.date.today()):
             if broken.isdisjoint(finding.keys):
                 (problems if finding.fatal else warnings).append(finding.text)

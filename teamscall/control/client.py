@@ -190,10 +190,11 @@ class Client:
         return cast(protocol.Reloaded, await self.ask(protocol.Nothing()))
 
     async def drain(self, seconds: float | None = None) -> protocol.Draining:
-        """Take no more calls, and wait at most ``seconds`` for those that run."""
+        """Take no more calls, and wait at most ``seconds`` for those that run. A bridge that
+        does not even say its status meanwhile is not waited for."""
         limit = self._timeout_s + (protocol.MAX_DRAIN_S if seconds is None else seconds)
         params = protocol.Drain(seconds=seconds)
-        return cast(protocol.Draining, await self.ask(params, timeout_s=limit))
+        return cast(protocol.Draining, await self._ask(params, limit, None, waits=True))
 
     async def outbound(
         self, on: bool | None = None, *, hang_up: bool = False
@@ -232,8 +233,14 @@ class Client:
     # --- inside -----------------------------------------------------------
 
     async def _ask(
-        self, params: msgspec.Struct, timeout_s: float, then: Callable[[Any], None] | None
+        self,
+        params: msgspec.Struct,
+        timeout_s: float,
+        then: Callable[[Any], None] | None,
+        *,
+        waits: bool = False,
     ) -> Any:
+        """``waits``: the answer may well take long; meanwhile the bridge has to give others."""
         method = _METHOD_OF[type(params)]
         kind = METHODS[method].result
         if isinstance(params, protocol.StatusOf):
@@ -247,6 +254,10 @@ class Client:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._link.send(msgspec.json.encode(question).decode())
+                while (
+                    waits and not (await asyncio.wait({asked.answer}, timeout=self._timeout_s))[0]
+                ):
+                    await self.status()
                 return await asked.answer
         except TimeoutError:
             raise _no_answer(timeout_s) from None

@@ -20,6 +20,17 @@ from teamscall.errors import ExitCode
 from teamscall.text import kebab
 
 _REF = "#/components/schemas/{name}"
+_DESCRIPTION = (
+    "JSON-RPC 2.0 over WebSocket, one object per text message, parameters by name. The path of "
+    "the upgrade does not matter. On the Unix socket no token is needed; the TCP port "
+    "(control.port) wants Authorization: Bearer and answers 401 without. A request with an "
+    "Origin, as browsers send it, is refused. Answers may overtake each other: tell them apart "
+    "by id, a text or a number. Batches and messages of more than "
+    f"{protocol.MAX_REQUEST_BYTES} bytes are refused. An error has data.name, which does not "
+    "change, and data.hint, for people; call-ambiguous has data.callIds, refused data.gates, "
+    "reload-failed data.problems. Results, events and errors may grow by fields and the events "
+    "by kinds: ignore what you do not know. Times are epoch milliseconds."
+)
 
 
 def document() -> dict[str, Any]:
@@ -36,19 +47,14 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "teamscall control plane",
             "version": str(protocol.VERSION),
-            "description": (
-                "JSON-RPC 2.0 over WebSocket, one object per text message, parameters by name. "
-                "On the Unix socket no token is needed; the port wants Authorization: Bearer. "
-                f"Batches and requests of more than {protocol.MAX_REQUEST_BYTES} bytes are "
-                "refused. Results and events may grow by fields."
-            ),
+            "description": _DESCRIPTION,
             "x-teamscall": __version__,
         },
         "methods": [
             {
                 "name": name,
                 "summary": method.doc,
-                "description": inspect.getdoc(method.params) or method.doc,
+                "description": _plain(inspect.getdoc(method.params) or method.doc),
                 "paramStructure": "by-name",
                 "params": list(_params(schemas[method.params.__name__])),
                 "result": {"name": "result", "schema": _result(method.result)},
@@ -89,6 +95,11 @@ _GAP: dict[str, Any] = {
 }
 
 
+def _plain(doc: str) -> str:
+    """A docstring, for people who do not read it in the source."""
+    return " ".join(doc.replace("``", "").split())
+
+
 def _each(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
 
@@ -100,10 +111,12 @@ def _result(kind: Any) -> dict[str, Any]:
 
 def _params(schema: dict[str, Any]) -> Any:
     for name, property_ in schema["properties"].items():
+        about = {key: property_[key] for key in ("description",) if key in property_}
         yield {
             "name": name,
+            **about,
             "required": name in schema.get("required", ()),
-            "schema": property_,
+            "schema": {key: value for key, value in property_.items() if key not in about},
         }
 
 

@@ -8,6 +8,7 @@ Rules:
 1. Every request opens its own connection: a bridge that restarts costs nothing.
 2. What callers said goes to the model as data, and every tool that gives it says so.
 3. Every wait is bounded, by less than what clients wait for an answer.
+4. An argument that no tool has is refused: somebody who guesses ``dryRun`` must not ring.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
@@ -95,24 +97,23 @@ def serve(find: Callable[[], Where], timeout_s: float) -> None:
 
 def server(find: Callable[[], Where], timeout_s: float) -> MCPServer[Any]:
     """The server with its tools, on no transport yet."""
+    tools = Tools(find, timeout_s)
     mcp: MCPServer[Any] = MCPServer(
         "teamscall",
         title="Teams calls",
         instructions=INSTRUCTIONS,
         version=__version__,
         log_level="WARNING",  # at INFO it logs arguments and errors that name people
+        tools=[
+            _tool(tools.teams_initiate_call, _acts("Ring somebody", destructive=True)),
+            _tool(tools.teams_speak, _acts("Say something in a call")),
+            _tool(tools.teams_end_call, _acts("Hang up", destructive=True, idempotent=True)),
+            _tool(tools.teams_get_status, _reads("Bridge and running calls")),
+            _tool(tools.teams_list_calls, _reads("History of calls")),
+            _tool(tools.teams_read_transcript, _reads("What was said in a call")),
+            _tool(tools.teams_wait_for_call, _reads("Wait for a call")),
+        ],
     )
-    tools = Tools(find, timeout_s)
-    for method, hints in (
-        (tools.teams_initiate_call, _acts("Ring somebody", destructive=True)),
-        (tools.teams_speak, _acts("Say something in a call")),
-        (tools.teams_end_call, _acts("Hang up", destructive=True, idempotent=True)),
-        (tools.teams_get_status, _reads("Bridge and running calls")),
-        (tools.teams_list_calls, _reads("History of calls")),
-        (tools.teams_read_transcript, _reads("What was said in a call")),
-        (tools.teams_wait_for_call, _reads("Wait for a call")),
-    ):
-        mcp.add_tool(method, description=_doc(method), annotations=hints)
     mcp.resource(
         "teamscall://calls/{call_id}/transcript",
         name="transcript",
@@ -126,6 +127,16 @@ def server(find: Callable[[], Where], timeout_s: float) -> MCPServer[Any]:
 def _doc(method: Callable[..., Any]) -> str:
     """What the model reads about it, without the line breaks of the source."""
     return " ".join((method.__doc__ or "").split())
+
+
+def _tool(method: Callable[..., Any], hints: ToolAnnotations) -> Tool:
+    """The tool, refusing arguments that it does not have; its schema says so too."""
+    made = Tool.from_function(method, description=_doc(method), annotations=hints)
+    arguments = made.fn_metadata.arg_model
+    arguments.model_config["extra"] = "forbid"
+    arguments.model_rebuild(force=True)
+    made.parameters = arguments.model_json_schema(by_alias=True)
+    return made
 
 
 def _acts(title: str, *, destructive: bool = False, idempotent: bool = False) -> ToolAnnotations:

@@ -191,6 +191,8 @@ class Operator:
             raise refusal(
                 ErrorCode.INVALID_PARAMS, f"limit has to be from 1 to {protocol.MAX_CALLS}."
             )
+        if abs(asked.since_ms) > protocol.MAX_WALL_MS:
+            raise refusal(ErrorCode.INVALID_PARAMS, "sinceMs is no time.")
         return protocol.Calls(calls=await self._history.newest(asked.since_ms, asked.limit))
 
     # --- the bridge -----------------------------------------------------------

@@ -9,9 +9,10 @@ not know. The schema that ``teamscall control schema`` prints is made from these
 from __future__ import annotations
 
 import enum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from teamscall.calls.records import CallMode, OutboundOutcome, OutboundState
 from teamscall.errors import ExitCode
@@ -26,6 +27,7 @@ MAX_ID_CHARS = 256
 MIN_PREFIX_CHARS = 4  # of an abbreviated call id
 MAX_DRAIN_S = 3600.0  # as shutdown.drain_seconds
 MAX_CALLS = 1000  # of the history, in one answer
+MAX_WALL_MS = 2**53 - 1  # what JSON's readers agree on; beyond 2**63 SQLite refuses
 
 
 class ErrorCode(enum.IntEnum):
@@ -76,6 +78,13 @@ class _Params(_Camel, frozen=True, forbid_unknown_fields=True):
     """Parameters of a method."""
 
 
+CallName = Annotated[
+    str,
+    Meta(
+        description="The callId, or the attempt of a call that rings; a unique beginning of at "
+        f"least {MIN_PREFIX_CHARS} characters will do."
+    ),
+]
 CallState = Literal["requested", "waiting", "ringing", "talking", "goodbye", "lost", "ended"]
 
 # --- calls ------------------------------------------------------------------------------
@@ -136,14 +145,24 @@ class Gate(_Camel, frozen=True):
 
 
 class Initiate(_Params, frozen=True):
-    """Place a call."""
+    """Place a call. The answer comes while it rings; subscribe to ``outbound-progress`` and
+    ``call-closed``, or ask ``teamscall.status``, to know what comes of it."""
 
-    to: str
-    message: str = ""
-    mode: CallMode | None = None
-    tenant: str = ""
-    via: Literal["auto", "csharp", "standin"] = "auto"
-    dry_run: bool = False
+    to: Annotated[str, Meta(description="user:OBJECT-ID, phone:+NUMBER, or an e-mail address.")]
+    message: Annotated[
+        str, Meta(description=f"Said once it is answered; at most {MAX_TEXT_CHARS} characters.")
+    ] = ""
+    mode: Annotated[
+        CallMode | None,
+        Meta(description="notify: say it and hang up. null: outbound.default_mode."),
+    ] = None
+    tenant: Annotated[str, Meta(description="Of the user. Blank: outbound.tenant.")] = ""
+    via: Annotated[
+        Literal["auto", "csharp", "standin"], Meta(description="auto: outbound.via.")
+    ] = "auto"
+    dry_run: Annotated[
+        bool, Meta(description="Place nothing; the result's gates tell what would refuse it.")
+    ] = False
 
 
 class Initiated(_Camel, frozen=True):
@@ -163,15 +182,19 @@ class Initiated(_Camel, frozen=True):
 class Speak(_Params, frozen=True):
     """Say exactly this in a call."""
 
-    call_id: str
-    message: str
+    call_id: CallName
+    message: Annotated[
+        str, Meta(description=f"Not blank; at most {MAX_TEXT_CHARS} characters. No markup.")
+    ]
 
 
 class End(_Params, frozen=True):
     """End a call, or stop one that rings."""
 
-    call_id: str
-    after_speech: bool = False
+    call_id: CallName
+    after_speech: Annotated[
+        bool, Meta(description="Let the bot finish what it is saying first.")
+    ] = False
 
 
 class Done(_Camel, frozen=True):
@@ -182,9 +205,10 @@ class Done(_Camel, frozen=True):
 
 
 class StatusOf(_Params, frozen=True):
-    """The bridge, or one call."""
+    """The bridge, or one call. With a callId the result is a CallStatus, without one a
+    Status."""
 
-    call_id: str = ""
+    call_id: Annotated[str, Meta(description="As of speak; blank: the bridge.")] = ""
 
 
 class Listens(_Camel, frozen=True):
@@ -239,8 +263,10 @@ class Status(_Camel, frozen=True):
 class CallsOf(_Params, frozen=True):
     """The history, newest first; running calls are in it."""
 
-    since_ms: int = 0
-    limit: int = 100
+    since_ms: Annotated[
+        int, Meta(description="Those that began since; epoch milliseconds. 0: any.")
+    ] = 0
+    limit: Annotated[int, Meta(description=f"At most; 1 to {MAX_CALLS}.")] = 100
 
 
 class Calls(_Camel, frozen=True):
@@ -257,11 +283,13 @@ class Subscribe(_Params, frozen=True):
     all; that of an attempt (``out-...``) goes on with the call that comes of it.
     """
 
-    events: tuple[str, ...] = ()
-    call_ids: tuple[str, ...] = ()
-    cursor: str = ""
-    replay_ms: int = 0
-    replay: int = 0
+    events: Annotated[tuple[str, ...], Meta(description="Names, as turn-ended.")] = ()
+    call_ids: Annotated[tuple[str, ...], Meta(description="Ids in full, or attempts.")] = ()
+    cursor: Annotated[
+        str, Meta(description="Of the last event that was seen; beats the other two.")
+    ] = ""
+    replay_ms: Annotated[int, Meta(description="Milliseconds before now.")] = 0
+    replay: Annotated[int, Meta(description="So many events before now.")] = 0
 
 
 class Subscribed(_Camel, frozen=True):
@@ -278,7 +306,7 @@ class Subscribed(_Camel, frozen=True):
 class Unsubscribe(_Params, frozen=True):
     """End a subscription of this connection."""
 
-    subscription: str
+    subscription: Annotated[str, Meta(description="As teamscall.subscribe gave it.")]
 
 
 class Ended(_Camel, frozen=True):
@@ -302,7 +330,13 @@ class Reloaded(_Camel, frozen=True):
 class Drain(_Params, frozen=True):
     """Take no more calls and let the running ones end; the process stays."""
 
-    seconds: float | None = None  # None: shutdown.drain_seconds
+    seconds: Annotated[
+        float | None,
+        Meta(
+            description=f"They may go on for this long, at most {MAX_DRAIN_S:g}; then they are "
+            "ended. null: shutdown.drain_seconds."
+        ),
+    ] = None
 
 
 class Draining(_Camel, frozen=True):
@@ -312,10 +346,14 @@ class Draining(_Camel, frozen=True):
 
 
 class OutboundSwitch(_Params, frozen=True):
-    """Stop placing calls now, or allow it again; None only asks. Outlives a restart."""
+    """Stop placing calls now, or allow it again; null only asks. Outlives a restart."""
 
-    on: bool | None = None
-    hang_up: bool = False  # with ``on`` false: also the calls that were answered
+    on: Annotated[
+        bool | None, Meta(description="false: also stops those that ring. null: only ask.")
+    ] = None
+    hang_up: Annotated[
+        bool, Meta(description="With on false: also the calls that were answered.")
+    ] = False
 
 
 # --- the stream -------------------------------------------------------------------------

@@ -49,7 +49,8 @@ class Where(msgspec.Struct, frozen=True):
 
     ``ca``: a PEM file with what signs the port's certificate; blank: what the system trusts.
     ``looked``: where else a bridge was looked for. ``others``: bridges that run here too,
-    between which the one who asks has to choose.
+    between which the one who asks has to choose. ``guessed``: nothing names this one, it is
+    the only one that runs.
     """
 
     socket: str = ""
@@ -58,6 +59,7 @@ class Where(msgspec.Struct, frozen=True):
     ca: str = ""
     looked: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    guessed: bool = False
 
     @property
     def name(self) -> str:
@@ -133,6 +135,15 @@ def find(
     return _found(name_for(config), env)
 
 
+def keys(by_url: bool) -> frozenset[str]:
+    """The options that ``find`` looks at. Whoever stops a bridge in a hurry cannot first
+    repair what is wrong with the others."""
+    named = {"journal.path", "control.socket", "control.port", "control.bind", "control.tls_cert"}
+    if by_url or not UNIX_SOCKETS:
+        named |= {"control.token", "control.token_file", "control.token_env"}
+    return frozenset(named)
+
+
 def alive(path: Path) -> bool:
     """Whether somebody listens on this socket. At most ``ALIVE_S``."""
     if not UNIX_SOCKETS or too_long(path):
@@ -176,7 +187,7 @@ def _found(name: str, env: Mapping[str, str]) -> Where:
         sockets = (one for folder in folders for one in sorted(folder.glob("control-*.sock")))
         others = [str(one) for one in sockets if alive(one)]
         if len(others) == 1:
-            return Where(socket=others[0])
+            return Where(socket=others[0], guessed=True)
     return Where(socket=str(paths[0]), looked=tuple(map(str, paths)), others=tuple(others))
 
 

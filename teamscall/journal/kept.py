@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -75,7 +76,7 @@ class Kept:
         """The order is over. ``tell``: somebody is to be told of its message, which is kept
         until then and removed otherwise."""
         row = (outcome, detail, ended_ms, int(tell), tell, attempt)
-        return await self._ask(lambda c: _settle(c, row), otherwise=False)
+        return await self._ask(lambda c: _settle(c, row), otherwise=False, removes=not tell)
 
     async def unfinished(self) -> list[KeptOrder]:
         """Orders that were under way when the last process ended."""
@@ -92,11 +93,15 @@ class Kept:
     async def told(self, attempt: str) -> bool:
         """Somebody was told: never again. The message is removed."""
         statement = "UPDATE attempts SET tell = 2, message = '' WHERE attempt = ?"
-        return await self._ask(lambda c: _done(c, statement, (attempt,)), otherwise=False)
+        row = (attempt,)
+        return await self._ask(lambda c: _done(c, statement, row), otherwise=False, removes=True)
 
-    async def outbound_is_on(self) -> bool:
-        """The operator's switch; on unless it was turned off."""
-        return await self._ask(_switch, otherwise=True)
+    async def outbound_is_on(self) -> bool | None:
+        """The operator's switch; on unless it was turned off. None: the disk does not say."""
+        if self._journal is None:
+            return True
+        on: bool | None = await self._ask(_switch, otherwise=None)
+        return True if on is None and await asyncio.to_thread(_absent, self._journal.path) else on
 
     async def switch_outbound(self, on: bool) -> bool:
         """Turn it; whether that is on the disk."""
@@ -104,11 +109,22 @@ class Kept:
         row = (_OUTBOUND, "on" if on else "off")
         return await self._ask(lambda c: _done(c, statement, row), otherwise=False)
 
-    async def _ask(self, do: Callable[[sqlite3.Connection], T], *, otherwise: T) -> T:
+    async def _ask(
+        self, do: Callable[[sqlite3.Connection], T], *, otherwise: T, removes: bool = False
+    ) -> T:
         if self._journal is None:
             return otherwise
         # Shielded: the writer does it whether or not anybody waits any longer.
-        return await asyncio.shield(asyncio.wrap_future(self._journal.ask(do, otherwise)))
+        answer = self._journal.ask(do, otherwise, removes=removes)
+        return await asyncio.shield(asyncio.wrap_future(answer))
+
+
+def _absent(path: Path) -> bool:
+    """Whether no journal was ever there: nothing can have been turned off in it."""
+    try:
+        return not path.exists()
+    except OSError:
+        return False
 
 
 def _done(connection: sqlite3.Connection, statement: str, row: tuple[object, ...]) -> bool:
@@ -154,6 +170,6 @@ def _to_tell(connection: sqlite3.Connection) -> list[Undelivered]:
     return [Undelivered(*row) for row in connection.execute(query)]
 
 
-def _switch(connection: sqlite3.Connection) -> bool:
+def _switch(connection: sqlite3.Connection) -> bool | None:
     found = connection.execute("SELECT value FROM switches WHERE name = ?", (_OUTBOUND,)).fetchone()
     return found is None or found[0] == "on"

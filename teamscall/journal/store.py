@@ -66,8 +66,11 @@ def default_path() -> Path:
 class _Job:
     """Something to be done with the connection, and whoever waits for what came of it."""
 
-    def __init__(self, do: Callable[[sqlite3.Connection], Any], otherwise: Any) -> None:
+    def __init__(
+        self, do: Callable[[sqlite3.Connection], Any], otherwise: Any, removes: bool
+    ) -> None:
         self.do = do
+        self.removes = removes
         self.answer: Future[Any] = Future()
         self._otherwise = otherwise
 
@@ -183,10 +186,13 @@ class Journal:
         else:
             self._overflowing = False
 
-    def ask(self, do: Callable[[sqlite3.Connection], T], otherwise: T) -> Future[T]:
+    def ask(
+        self, do: Callable[[sqlite3.Connection], T], otherwise: T, *, removes: bool = False
+    ) -> Future[T]:
         """Do something in the writer's thread, in a transaction, and durably: once the answer
-        is there it is on the disk. ``otherwise`` is the answer where that cannot be."""
-        job = _Job(do, otherwise)
+        is there it is on the disk. ``otherwise`` is the answer where that cannot be.
+        ``removes``: words are, and no copy of them is to stay."""
+        job = _Job(do, otherwise, removes)
         if self._closed or self._queue.qsize() >= self._queue_records:
             job.give_up()
         else:
@@ -268,10 +274,12 @@ class Journal:
             self._failed += len(batch)
             return
         answers += given
+        if any(job.removes for job, _ in given):
+            self._upkeep.wipe()
         if self._failing:
             self._failing = False
             self._warn(f"The journal is written again; call records lost: {self.lost}")
-        self._written += len(batch)
+        self._written += len(batch) - len(given)
 
     def _usable(self) -> sqlite3.Connection | None:
         if self._connection is None and self._clock.now() < self._retry_at:

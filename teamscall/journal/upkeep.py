@@ -1,6 +1,7 @@
 """Keeping the file small: by age and by size, a bounded piece at a time.
 
-Owns when something is to be removed, and giving the room back to the disk. The writer asks
+Owns when something is to be removed, that no copy of it stays in SQLite's log, and giving the
+room back to the disk. The writer asks
 for one step between two batches, so that records never wait for long.
 """
 
@@ -14,6 +15,8 @@ from teamscall.journal.removal import remove_before
 # Old records are looked for this often, and the size of the file.
 AGE_S = 3600.0
 SIZE_S = 60.0
+# A reader may hold the log; it is emptied this long after.
+WIPE_S = 5.0
 # Trimming goes on until the file is this much smaller than allowed: not every minute again.
 SPARE = 0.05
 # Pages of 4 KiB that one step gives back.
@@ -35,6 +38,12 @@ class Upkeep:
         self._clock = clock
         self._age_at = self._size_at = clock.now()
         self._trimming = False
+        self._wipe_at: float | None = None
+
+    def wipe(self) -> None:
+        """Words were removed. ``secure_delete`` blanks them in the file; until the log is
+        emptied, which SQLite does after a thousand pages, they are still in that."""
+        self._wipe_at = self._clock.now()
 
     def look_now(self) -> None:
         """The limits changed."""
@@ -50,12 +59,15 @@ class Upkeep:
         if self.retention_days and now >= self._age_at:
             before_ms = self._clock.wall_ms() - self.retention_days * _DAY_MS
             if self._remove(connection, before_ms):
+                self.wipe()
                 return True
             self._age_at = now + AGE_S
         if self.max_bytes and now >= self._size_at:
             if self._shrink(connection):
                 return True
             self._size_at = now + SIZE_S
+        if self._wipe_at is not None and now >= self._wipe_at:
+            self._wipe_at = None if _emptied(connection) else now + WIPE_S
         return False
 
     def _shrink(self, connection: sqlite3.Connection) -> bool:
@@ -98,3 +110,14 @@ class Upkeep:
             raise
         connection.execute("COMMIT")
         return removed
+
+
+def _emptied(connection: sqlite3.Connection) -> bool:
+    """Whether the log could be emptied now; a reader is not waited for."""
+    patience = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+    connection.execute("PRAGMA busy_timeout = 0").fetchall()
+    try:
+        busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return not busy
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {patience}").fetchall()

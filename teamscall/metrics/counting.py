@@ -6,14 +6,16 @@ Rule 2: no label has a value from a peer: see ``labels``.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics_core import Metric
 
 from teamscall.calls import records
 from teamscall.metrics import labels
+from teamscall.wire.events import Dialect, Direction
 
 # Seconds. A turn under half a second feels like talking, one over two like waiting.
 TURN_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -94,9 +96,33 @@ class Counts:
         self._metrics = [
             value for value in vars(self).values() if isinstance(value, (Counter, Histogram))
         ]
-        for stage in _STAGES:  # a panel shows nothing happened, rather than nothing at all
-            self._latency.labels(stage)
+        self._begin()
         registry.register(self)
+
+    def _begin(self) -> None:
+        """Every series that can be named beforehand, at 0. A panel then shows that nothing
+        happened, and ``increase`` sees the first time that something does."""
+        for stage in _STAGES:
+            self._latency.labels(stage)
+        for direction, dialect in itertools.product(get_args(Direction), get_args(Dialect)):
+            self._started.labels(direction, dialect)
+        for why in get_args(records.InterruptedWhy):
+            if why != "order":
+                self._interruptions.labels("caller", why)
+        for by in get_args(records.InterruptedBy):
+            if by != "caller":
+                self._interruptions.labels(by, "order")
+        for why in get_args(records.CarriedOnWhy):
+            self._carried_on.labels(why)
+        for state in ("open", "closed"):
+            self._gate.labels(state)
+        for stage, fatal in itertools.product(sorted(labels.STAGES), (True, False)):
+            self._trouble.labels(stage, _word(fatal))
+        outcomes = get_args(records.OutboundOutcome)
+        for dialect, outcome in itertools.product((*get_args(Dialect), "none"), outcomes):
+            self._attempts.labels(dialect, outcome)
+        for action, result in itertools.product(sorted(_ACTIONS), ("ok", "error")):
+            self._audited.labels(action, result)
 
     def allow(self, models: Iterable[str]) -> None:
         """Let further model names be labels; those that were stay, as their series do."""

@@ -13,9 +13,11 @@ Rules:
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import msgspec
 
-from teamscall.calls.placing import FarWord
+from teamscall.calls.placing import FarProgress, FarWord
 from teamscall.calls.records import CallClosed, OutboundOutcome, OutboundState
 
 # What the far side says of its own accord: it does not ring any more.
@@ -25,6 +27,9 @@ _FINAL: dict[str, OutboundOutcome] = {
     "declined": "declined",
     "failed": "failed",
 }
+
+# Words about calls that nobody knows: most are of calls that are long over.
+MAX_EARLY_WORDS = 256
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -80,10 +85,11 @@ class Life:
         """The far side was asked, and took it."""
         return self._to("ringing") if self.rings and self.state != "ringing" else None
 
-    def not_asked(self, detail: str, *, may_ring: bool) -> Change | None:
-        """It was asked and gave no call. ``may_ring``: its answer was lost."""
+    def not_asked(self, detail: str, *, may_ring: bool, refused: bool = False) -> Change | None:
+        """It was asked and gave no call. ``may_ring``: its answer was lost. ``refused``: it
+        does not want to."""
         self.asked = self.asked and may_ring
-        return self.fail(detail)
+        return self._end("refused", detail) if refused and self.rings else self.fail(detail)
 
     def word(self, word: FarWord, detail: str) -> Change | None:
         """The far side says how it goes."""
@@ -153,3 +159,22 @@ class Life:
         self.state, self.outcome, self.detail = "ended", outcome, detail
         hang_up = self.asked and outcome != "answered"
         return Change("ended", outcome, detail, hang_up)
+
+
+class EarlyWords:
+    """What the far side said of calls that it is still to name: that they ring no more may
+    overtake the answer that names them. Bounded, the oldest is forgotten first."""
+
+    def __init__(self) -> None:
+        self._words: OrderedDict[str, FarProgress] = OrderedDict()
+
+    def keep(self, event: FarProgress) -> None:
+        """Keep it if it is final; of several the first."""
+        if event.word in _FINAL:
+            self._words.setdefault(event.call_id, event)
+            if len(self._words) > MAX_EARLY_WORDS:
+                self._words.popitem(last=False)
+
+    def take(self, call_id: str) -> FarProgress | None:
+        """What was said of this call, once."""
+        return self._words.pop(call_id, None)

@@ -7,7 +7,7 @@ Rules:
 
 1. No redirect is followed, an answer is bounded, every request has one deadline.
 2. A request to this machine passes no proxy, whatever the environment says.
-3. An answer that was lost may be a call that rings: ``Unanswered`` says so.
+3. An answer that was lost, or names no call, may be a call that rings: ``Unanswered`` says so.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _GONE = frozenset({404, 410})  # the call that was to be ended is not there: tha
 
 
 class Unanswered(PlacingError):
-    """The far side was asked, and its answer was lost: it may be ringing."""
+    """The far side was asked, and no answer named the call: it may be ringing."""
 
 
 class Dialling:
@@ -135,7 +135,9 @@ class Dialling:
             message = f"{_NAMES[far]} answered with status {status} and no call{said}."
         else:
             message = f"{_NAMES[far]} refused the call with status {status}{said}."
-        return PlacingError("far-side-failed", message, hint=_hint(far, status), status=status)
+        # A success without a name rings, and a server's error may come after the ringing began.
+        kind = Unanswered if status < 300 or status >= 500 else PlacingError
+        return kind("far-side-failed", message, hint=_hint(far, status), status=status)
 
 
 class _Reply(msgspec.Struct, frozen=True):

@@ -45,6 +45,7 @@ class Facts(msgspec.Struct, frozen=True):
     gateway_open: bool
     via: Via = "auto"  # as ordered
     tenant: str = ""  # as ordered
+    switch_unread: bool = False  # what the operator switched last is on a disk that fails
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -65,6 +66,11 @@ def weigh(facts: Facts) -> tuple[GateResult, ...]:
     switch = "The operator's switch is on."
     if not facts.switched_on:
         switch = "The operator switched it off; `teamscall outbound on` allows calls again."
+        if facts.switch_unread:
+            switch = (
+                "The journal cannot be read, and calls may have been switched off: mend it, or "
+                "say `teamscall outbound on`."
+            )
     draining = "The bridge takes calls."
     if facts.draining:
         draining = "The bridge is shutting down and takes no more calls."

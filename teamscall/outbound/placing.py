@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import logging
 import secrets
 
@@ -27,7 +28,7 @@ from teamscall.outbound.dialling import Dialling
 from teamscall.outbound.gates import HOUR_MS, Facts, Route, route, weigh
 from teamscall.outbound.hanging import our_call_id, side_of
 from teamscall.outbound.orders import Attempt, GateResult, Order, Weighed
-from teamscall.outbound.ringing import Ringer, Ringing
+from teamscall.outbound.ringing import KEEP_S, Ringer
 from teamscall.outbound.target import (
     Address,
     Resolved,
@@ -38,6 +39,7 @@ from teamscall.outbound.target import (
     resolve,
 )
 from teamscall.outbound.telling import PAUSES_S, Teller, Telling
+from teamscall.outbound.underway import Ringing
 from teamscall.text import printable
 
 log = logging.getLogger("teamscall.outbound")
@@ -76,7 +78,9 @@ class Outbound:
         self._ringer = Ringer(
             switchboard, kept, clock, self._dialling, self._telling.add, self._wants_undelivered
         )
-        self._on = True
+        self._on = False
+        self._unread = True  # it is off because the disk has not said how it is
+        self._reading = asyncio.Lock()
         self._stopping = False
         self._prepared = False
         self._left: list[KeptOrder] = []  # by the last process, to be concluded
@@ -93,13 +97,29 @@ class Outbound:
         self._prepared = True
         self._switchboard.watch(self._ringer.on_record)
         self._switchboard.watch_placing(self._ringer.on_placing)
-        self._on = await self._kept.outbound_is_on()
-        now = self._clock.wall_ms()
-        for placed in await self._kept.placed_since(now - HOUR_MS):
-            self._placed.append((placed.asked_ms, key_of(placed.target)))
+        await self._read_back()
+        if self._unread:
+            log.error("Placing calls is off: the journal does not say whether it was switched off")
         for order in await self._kept.unfinished():
             if not self._ringer.restore(order):
                 self._left.append(order)
+
+    async def _read_back(self) -> None:
+        """The switch, and whom the last process called. While the disk does not say, calls
+        stay off; the operator's word counts at once."""
+        on = await self._kept.outbound_is_on()
+        before = await self._kept.placed_since(self._clock.wall_ms() - HOUR_MS)
+        if on is not None and self._unread:
+            self._on, self._unread = on, False
+            self._placed.extend((placed.asked_ms, key_of(placed.target)) for placed in before)
+
+    async def _read_back_again(self) -> None:
+        """The disk may have come back."""
+        async with self._reading:
+            if self._unread:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(KEEP_S):
+                        await self._read_back()
 
     async def start(self) -> None:
         """The bridge listens: end what cannot go on, tell what was not told."""
@@ -201,7 +221,7 @@ class Outbound:
     async def switch(self, on: bool) -> bool:
         """Allow placing calls, or stop all that ring and wait and allow no more, also after a
         restart; whether that is on the disk."""
-        self._on = on
+        self._on, self._unread = on, False
         if not on:
             self._cancel_all("Calls were switched off.")
         kept = await self._kept.switch_outbound(on)
@@ -216,6 +236,8 @@ class Outbound:
     # --- weighing -----------------------------------------------------------
 
     async def _who(self, order: Order) -> Resolved | Unreadable:
+        if self._unread:
+            await self._read_back_again()
         read = read_target(order.to)
         if isinstance(read, Target):
             return Resolved(read)
@@ -232,6 +254,7 @@ class Outbound:
         return Facts(
             config=self._config,
             switched_on=self._on,
+            switch_unread=self._unread,
             draining=self._stopping or ready.draining,
             who=who,
             local=local_time(wall_ms, self._config.outbound.timezone),

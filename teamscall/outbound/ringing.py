@@ -40,11 +40,11 @@ from teamscall.calls.tasks import Tasks
 from teamscall.clock import Clock
 from teamscall.errors import PlacingError
 from teamscall.journal.kept import Kept, KeptOrder, Undelivered
-from teamscall.outbound.attempt import Change, Life
+from teamscall.outbound.attempt import Change, EarlyWords, Life
 from teamscall.outbound.dialling import Dialling, Far, Unanswered
-from teamscall.outbound.hanging import HangingUp, Side, side_of
-from teamscall.outbound.orders import Attempt
+from teamscall.outbound.hanging import HangingUp, side_of
 from teamscall.outbound.target import Target
+from teamscall.outbound.underway import Ringing
 from teamscall.wire import events as wire
 
 log = logging.getLogger("teamscall.outbound")
@@ -55,47 +55,6 @@ KEEP_S = 2.0
 OUTCOME_GRACE_S = 2.0
 
 _RESTARTED = "The bridge was restarted"
-
-
-class Ringing:
-    """One call that is being placed, or was answered and goes on."""
-
-    def __init__(self, order: KeptOrder, target: Target, far: Side, life: Life) -> None:
-        self.order = order
-        self.target = target
-        self.far = far
-        self.life = life
-        self.ended_ms: int | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.news = asyncio.Event()  # a gateway came, or it is over
-        self.adoptable = False  # restored, and nobody will name it but its leg
-        self.on_disk = True  # as far as is known
-        # Set once it rings, waits or is over; what went wrong, if that was it.
-        self.placed: asyncio.Future[PlacingError | None] = (
-            asyncio.get_running_loop().create_future()
-        )
-
-    def attempt(self) -> Attempt:
-        """As others may see it."""
-        o = self.order
-        return Attempt(
-            attempt=o.attempt,
-            call_id=self.life.call_id,
-            target=o.target,
-            mode=o.mode,
-            via=o.via,
-            state=self.life.state,
-            asked_ms=o.asked_ms,
-            by=o.asked_by,
-            outcome=self.life.outcome,
-            detail=self.life.detail,
-            ended_ms=self.ended_ms,
-        )
-
-    def is_placed(self, error: PlacingError | None = None) -> None:
-        """Whoever placed it need not wait any longer."""
-        if not self.placed.done():
-            self.placed.set_result(error)
 
 
 class Ringer:
@@ -125,6 +84,7 @@ class Ringer:
         self.under_way: dict[str, Ringing] = {}  # by attempt
         self._by_call: dict[str, Ringing] = {}
         self._hanging = HangingUp(switchboard, clock, dialling, self.tasks)
+        self._early = EarlyWords()
 
     # --- what is asked of it -----------------------------------------------------------
 
@@ -208,6 +168,8 @@ class Ringer:
             self._hanging.leg_refused(event.call_id)
         elif (rung := self._by_call.get(event.call_id)) is not None:
             self._went(rung, rung.life.word(event.word, event.detail))
+        elif any(not one.life.call_id for one in self.under_way.values()):
+            self._early.keep(event)  # it may overtake the answer that names the call
 
     def _adopt(self, leg: EarlyLeg) -> None:
         """A restart lost the far side's answer: the leg itself says which call it is.
@@ -279,7 +241,8 @@ class Ringer:
         except PlacingError as error:
             may_ring = isinstance(error, Unanswered)
             one.is_placed(error)
-            self._went(one, life.not_asked(str(error), may_ring=may_ring))
+            refused = error.far_side_refused
+            self._went(one, life.not_asked(str(error), may_ring=may_ring, refused=refused))
             return
         self._named(one, call_id)
         if not life.over:
@@ -305,6 +268,8 @@ class Ringer:
             del self._by_call[call_id]
             life.call_id, life.asked = "", False  # the other call must not be hung up
             self._went(one, life.fail("The far side gave it an id that is in use."))
+        elif early := self._early.take(call_id):
+            self._went(one, life.word(early.word, early.detail))
 
     def _went(self, one: Ringing, change: Change | None) -> None:
         if change is None:

@@ -24,7 +24,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,9 @@ WRITE_LIMIT = 65_536
 CLOSE_S = 1.0
 # Questions that are still being answered when the bridge stops.
 FINISH_S = 2.0
+# asyncio's words when it cannot accept; they are told once in a while.
+_EXHAUSTED = "socket.accept() out of system resource"
+TELL_EXHAUSTED_S = 10.0
 # While another bridge of this user takes its place at the same moment.
 _TURN_S, _TURNS = 0.02, 100
 
@@ -79,6 +82,8 @@ class Door:
         self._visits = 0
         self._refused = 0
         self._identity = (0, 0)
+        self._usual: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
+        self._told_exhausted = float("-inf")
         self.path: Path | None = None  # of the socket
         self.url = ""  # of the port
 
@@ -88,6 +93,9 @@ class Door:
         Raises:
             ListenError: one of them cannot be opened; nothing is left open then.
         """
+        loop = asyncio.get_running_loop()
+        self._usual = loop.get_exception_handler()
+        loop.set_exception_handler(self._on_trouble)
         try:
             if UNIX_SOCKETS:
                 await self._open_socket()
@@ -101,6 +109,9 @@ class Door:
 
     async def stop(self) -> None:
         """Close everything: bounded, whoever does not let go. Idempotent."""
+        loop = asyncio.get_running_loop()
+        if loop.get_exception_handler() == self._on_trouble:
+            loop.set_exception_handler(self._usual)
         servers, self._servers = self._servers, []
         path, self.path = self.path, None
         if path is not None:
@@ -124,6 +135,18 @@ class Door:
     def visits(self) -> int:
         """Connections that are open."""
         return self._visits
+
+    def _on_trouble(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """asyncio accepts for the door. Without descriptors it fails once for every place in
+        the backlog, in one turn, with a traceback each; then it waits for a second by itself."""
+        if not str(context.get("message", "")).startswith(_EXHAUSTED):
+            if self._usual is not None:
+                self._usual(loop, context)
+            else:
+                loop.default_exception_handler(context)
+        elif loop.time() - self._told_exhausted >= TELL_EXHAUSTED_S:
+            self._told_exhausted = loop.time()
+            log.warning("The control socket does not accept: there are no free descriptors")
 
     # --- listeners -----------------------------------------------------------
 
@@ -212,9 +235,10 @@ class Door:
 
     def _by_token(self, link: ServerConnection, request: Request) -> Response | None:
         given = request.headers.get_all("Authorization")
-        wanted = f"Bearer {self._config.control.token.reveal()}".encode("utf-8", "surrogateescape")
-        right = len(given) == 1 and hmac.compare_digest(
-            given[0].encode("utf-8", "surrogateescape"), wanted
+        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        right = scheme.lower() == "bearer" and hmac.compare_digest(
+            token.encode("utf-8", "surrogateescape"),
+            self._config.control.token.reveal().encode("utf-8", "surrogateescape"),
         )
         if not right:
             return self._refuse(link, http.HTTPStatus.UNAUTHORIZED, "no token, or a wrong one")

@@ -25,6 +25,8 @@ QUEUE_EVENTS = 1000
 # Between two tries of one event: this, then twice as long each time, up to the last.
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
+# What may become of an event: see Courier.counts.
+RESULTS = ("delivered", "failed", "refused", "dropped", "disabled", "lost")
 # Receivers that failed together are not asked together: a wait is so much shorter at most.
 _JITTER = 0.5
 
@@ -50,7 +52,7 @@ class Courier:
     ) -> None:
         self.place = place  # webhooks[0]
         self.webhook = webhook
-        self.counts: collections.Counter[str] = collections.Counter()
+        self.counts: collections.Counter[str] = collections.Counter(dict.fromkeys(RESULTS, 0))
         self.retries = 0
         self._clock = clock
         self._queue: collections.deque[Event] = collections.deque()

@@ -199,12 +199,15 @@ def test_a_tail_through_lost_connections_and_a_killed_bridge(tmp_path: Path) -> 
     door, by_wire = tmp_path / "c.sock", tmp_path / "w.sock"
     sound = interrupting(tmp_path / "s.wav")
     wire = Wire(by_wire, door)
-    with contextlib.closing(wire), tailing(door, "-f", "--json", "--events", "all") as machine:
-        with (
-            bridge(tmp_path, door) as up,
-            tailing(by_wire, "-f", "--json", "--events", "all") as shaken,
-        ):
-            machine.until(lambda: len(machine.err) == 2)  # waited for, and there
+    with (
+        contextlib.closing(wire),
+        tailing(door, "-f", "--json", "--events", "all") as machine,
+        tailing(by_wire, "-f", "--json", "--events", "all") as shaken,
+    ):
+        machine.until(lambda: len(machine.err) == 1)  # waited for
+        shaken.until(lambda: len(shaken.err) == 1)
+        with bridge(tmp_path, door) as up:
+            machine.until(lambda: len(machine.err) == 2)  # and there
             shaken.until(lambda: len(shaken.err) == 2)
             with calling(up, sound, "first-call") as call:
                 shaken.until(lambda: shaken.count("call-opened"))

@@ -12,8 +12,10 @@ from teamscall.wire.events import Caller
 IDS = st.sampled_from(["a", "b", "c"])
 STEP = st.tuples(
     st.sampled_from(
-        ["ask", "grant", "deny", "revoke", "start", "end", "place", "meet", "arrive", "forget"]
-        + ["place-unnamed", "leg", "named", "unplace"]
+        [
+            *("ask", "grant", "deny", "revoke", "start", "end", "place", "meet", "arrive"),
+            *("forget", "place-unnamed", "leg", "named", "unplace"),
+        ]
     ),
     IDS,
     st.integers(0, 20),

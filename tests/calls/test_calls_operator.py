@@ -97,9 +97,7 @@ def test_another_end_does_not_wait() -> None:
 
 
 def test_nobody_is_spoken_to_while_it_rings() -> None:
-    book = Playbook(
-        dialect="standin", direction="outbound", recording="inactive", opening="Hello."
-    )
+    book = Playbook(dialect="standin", direction="outbound", recording="inactive", opening="Hello.")
     book(SpeakRequested("Anybody there?"))
     assert not book.all(engine.Say)
     assert not book.all(CallAnswered)

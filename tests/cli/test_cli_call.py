@@ -21,10 +21,10 @@ from teamscall.emulator.answering import Answer
 from teamscall.errors import InputError
 from teamscall.wire.events import Dialect
 
-# In the C# dialect a call that is declined has failed: it has no word for it.
+# The C# dialect has no word for a call that is declined: it is read from the error.
 OUTCOMES: list[tuple[Answer, dict[Dialect, tuple[str, int]]]] = [
     ("busy", {"csharp": ("busy", 8), "standin": ("busy", 8)}),
-    ("declined", {"csharp": ("failed", 1), "standin": ("declined", 9)}),
+    ("declined", {"csharp": ("declined", 9), "standin": ("declined", 9)}),
     ("failed", {"csharp": ("failed", 1), "standin": ("failed", 1)}),
     ("no-answer", {"csharp": ("no-answer", 7), "standin": ("no-answer", 7)}),
 ]
@@ -92,6 +92,8 @@ def test_a_notification_is_followed_until_it_was_heard(site: Site) -> None:
         last = ran.last
         assert (last["outcome"], last["messageHeard"], last["endedBy"]) == ("answered", True, "bot")
         assert 0 < last["durationMs"] <= last["elapsedMs"]
+        times = [line["wallMs"] for line in ran.lines]
+        assert times[0] == min(times)
 
 
 def test_a_notification_that_was_cut_off_failed(site: Site) -> None:
@@ -150,6 +152,13 @@ def test_a_refused_call_says_which_gate(site: Site) -> None:
     last = ran.last
     assert (last["outcome"], last["reason"], last["exitCode"]) == ("refused", "refused", 5)
     assert "allowed" in [gate["gate"] for gate in last["gates"]]
+
+
+def test_a_far_side_that_cannot_be_reached_is_a_failed_call(site: Site) -> None:
+    ran = asyncio.run(command(site, *words("standin", "--json")))
+    last = ran.last
+    assert (ran.code, last["outcome"], last["reason"]) == (1, "failed", "far-side-failed"), ran
+    assert "worker_base_url" in ran.err
 
 
 def test_a_gateway_that_never_comes_is_exit_code_4(site: Site) -> None:

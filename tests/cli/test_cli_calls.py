@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import datetime
 import io
 import json
 import os
@@ -47,6 +48,8 @@ from teamscall.journal.store import Journal
 from teamscall.wire.events import Caller
 
 NOW = time.time_ns() // 1_000_000
+# After the call and before the refusal; no age, for a test may run minutes after NOW.
+BETWEEN = datetime.datetime.fromtimestamp((NOW - 30_000) / 1000, datetime.UTC).isoformat()
 ANNA = Caller("u-anna", "t-1", "Anna\x1b[31m=x", "anna@example.org", "+4930123")
 RUDE = Caller("u-rude", "t-1", "=cmd|'/c calc'!A1", "", "+49 30;x")
 CALL = "7c1e2f60-aaaa"
@@ -162,7 +165,7 @@ def test_csv_is_rfc_4180_and_no_formula(path: Path) -> None:
     ("arguments", "ids"),
     [
         (["--refused"], ["refused-1"]),
-        (["--since", "30s"], ["refused-1"]),
+        (["--since", BETWEEN], ["refused-1"]),
         (["--since", "2h"], ["refused-1", CALL]),
         (["--limit", "1"], ["refused-1"]),
         (["--outcome", "completed"], [CALL]),
@@ -197,8 +200,25 @@ def test_a_moment_is_an_age_a_day_or_a_time() -> None:
     assert moment_ms("2026-11-20T10:00:00Z", 0, "--since") == 1_795_168_800_000
     day = moment_ms("2026-11-20", 0, "--since")
     assert moment_ms("2026-11-21", 0, "--since") - day == 86_400_000
-    with pytest.raises(typer.BadParameter, match="no time"):
-        moment_ms("9" * 30 + "d", 0, "--since")
+    for text in ("9" * 30 + "d", "25:00", "12:60", "noon"):
+        with pytest.raises(typer.BadParameter, match="no time"):
+            moment_ms(text, 0, "--since")
+
+
+def test_a_time_of_day_is_the_latest_that_is_not_to_come() -> None:
+    now = datetime.datetime(2026, 3, 1, 14, 5)
+    now_ms = round(now.timestamp() * 1000)
+    assert moment_ms("14:05", now_ms, "--since") == now_ms
+    assert moment_ms("14:04:30", now_ms, "--since") == now_ms - 30_000
+    yesterday = now.replace(day=28, month=2, minute=6)
+    assert moment_ms("14:06", now_ms, "--since") == round(yesterday.timestamp() * 1000)
+
+
+@pytest.mark.parametrize("arguments", [(), ("show", "7c1e"), ("stats",)])
+def test_lines_in_a_pipe_end_without_blanks(path: Path, arguments: tuple[str, ...]) -> None:
+    lines = run(path, *arguments)[1].splitlines()
+    assert len(lines) >= 3
+    assert [line for line in lines if line != line.rstrip(" ")] == []
 
 
 def test_ids_are_as_short_as_they_stay_apart() -> None:
@@ -271,7 +291,7 @@ def test_sums_have_tables_and_sparklines(path: Path) -> None:
     for words in ("refused 1", "completed 1", "first frame sent", "gpt-x", "0.0061 USD", "hear"):
         assert words in out
     assert "█" in out
-    found = json.loads(run(path, "stats", "--json", "--since", "30s")[1])
+    found = json.loads(run(path, "stats", "--json", "--since", BETWEEN)[1])
     assert (found["version"], found["stats"]["calls"]) == (1, 1)
 
 
@@ -303,8 +323,17 @@ def test_forgetting_asks_on_a_terminal_and_wants_yes_without(path: Path) -> None
     assert b"what time is it" not in path.read_bytes()
 
 
+def test_what_was_forgotten_as_json(path: Path) -> None:
+    code, out = run(path, "forget", "7c1e", "--yes", "--json")
+    told = json.loads(out)
+    assert (code, told["version"], told["callId"]) == (0, 1, CALL)
+    assert told["forgotten"]["calls"] == 1
+    assert told["forgotten"]["rows"] > 3
+    assert told["forgotten"]["traces"] == ""
+
+
 def test_forgetting_all_before_a_moment(path: Path) -> None:
-    code, out = run(path, "forget", "--before", "30s", "--yes")
+    code, out = run(path, "forget", "--before", BETWEEN, "--yes")
     assert code == 0
     assert out.startswith("Forgotten: 1 call from before ")
     assert [one["callId"] for one in json.loads(run(path, "--json")[1])["calls"]] == ["refused-1"]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from teamscall.cli import streams
-from teamscall.errors import OutputLost
+from teamscall.errors import ExitCode, OutputLost
 
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("TEAMSCALL_")} | {
     "TEAMSCALL_BRIDGE_SECRET": "kQ3vZr8pXw1tYb6nMd4sGh7jLf2cAe9u",
@@ -49,6 +51,36 @@ def test_a_full_disk_is_one_sentence(command: str) -> None:
     last = done.stderr.splitlines()[-1]
     assert last == "teamscall: stdout cannot be written: No space left on device."
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_who_cannot_be_told_still_gets_the_exit_code() -> None:
+    assert run("status --socket /nowhere/c.sock 2>/dev/full").returncode == ExitCode.UNAVAILABLE
+    assert run("status --timeout never 2>/dev/full").returncode == ExitCode.USAGE
+    assert run("--version 2>/dev/full").returncode == ExitCode.OK
+
+
+def test_a_log_goes_on_when_its_disk_has_room_again() -> None:
+    class Disk(io.RawIOBase):
+        full, taken = True, b""
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self.taken += bytes(data)
+            return len(data)
+
+    disk = Disk()
+    log = streams.Stderr(io.TextIOWrapper(io.BufferedWriter(disk), encoding="utf-8"))
+    for _ in range(10_000):
+        print("lost, and no error", file=log)
+    disk.full = False
+    print("written", file=log)
+    assert disk.taken.endswith(b"written\n")
+    assert len(disk.taken) < 20_000
 
 
 @posix

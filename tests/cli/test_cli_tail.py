@@ -94,11 +94,11 @@ SAMPLES: tuple[tuple[records.CallRecord, str], ...] = (
     ),
     (
         records.CallOpened("c", AT, "csharp", "inbound", ANN, "10.0.0.1", "echo"),
-        "call csharp call from “Ann Example”, answered by echo",
+        "call inbound from “Ann Example” through C# gateway, answered by echo",
     ),
     (
         records.CallOpened("c", AT, "standin", "outbound", Caller(phone_number="+4930")),
-        "call standin call to +4930",
+        "call outbound to +4930 through StandIn",
     ),
     (records.CallAnswered("c", AT), "call answered"),
     (records.GateChanged("c", AT, True, "active"), "call listening (recording active)"),
@@ -451,6 +451,24 @@ def test_what_forms_is_shown_below_and_is_gone_when_it_is_final() -> None:
             view.event(heard("What time?"))
             view.event(ended("completed", "It is three."))
             assert view._now == {}
+
+    asyncio.run(run())
+
+
+def test_a_line_that_is_the_last_leaves_nothing_of_what_formed() -> None:
+    console = screen(80)
+
+    async def run() -> None:
+        with LiveView(Selection([]), console=console) as view:
+            view.event(heard("and anoth", final=False))
+            view.draw()
+            assert isinstance(console.file, io.StringIO)
+            console.file.seek(0)
+            console.file.truncate()
+            view.event(told(records.CallClosed("call-1", AT, "x", "bot", 1, COUNTERS)))
+            view.draw()
+            assert "ended by" in drawn(console)
+            assert "and anoth" not in drawn(console)
 
     asyncio.run(run())
 

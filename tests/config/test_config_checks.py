@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from teamscall.config import checks, load_config, openai_key, resolved_engine
+from teamscall.config import findings, load_config, openai_key, resolved_engine
 from teamscall.errors import ConfigError
 
 SECRET = "kQ3vZr8pXw1tYb6nMd4sGh7jLf2cAe9u"
@@ -243,9 +243,9 @@ def test_models_near_their_end_are_told() -> None:
 
 def test_what_is_loopback() -> None:
     for host in ("127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost", "LOCALHOST"):
-        assert checks.is_loopback(host), host
+        assert findings.is_loopback(host), host
     for host in ("", "0.0.0.0", "::", "10.0.0.1", "localhost.example.org", "127.0.0.1.example"):
-        assert not checks.is_loopback(host), host
+        assert not findings.is_loopback(host), host
 
 
 def test_a_secret_of_few_characters_is_a_warning() -> None:

@@ -20,6 +20,7 @@ import pytest
 from bridge_rig import BRIDGE_SECRET, Served, ports, served
 from door_rig import run, short_folder, until
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, unix_serve
 
 from teamscall.cli.asking import complete_call
 from teamscall.errors import ExitCode
@@ -99,12 +100,33 @@ def test_without_a_bridge_every_command_says_so_at_once(folder: Path) -> None:
     async def work() -> None:
         commands = (
             ("status", "--json"), ("speak", "abcd", "Hello."), ("drain",), ("outbound", "off"),
+            ("tail", "--until-end"),
         )  # fmt: skip
         for code, out, err in await asyncio.gather(*(asked(folder, *one) for one in commands)):
             assert (code, out) == (ExitCode.UNAVAILABLE, "")
             sentence, hint = err.splitlines()
             assert sentence == "teamscall: No bridge is running here."
             assert "teamscall serve" in hint
+
+    run(work())
+
+
+def test_a_bridge_that_never_answers_is_not_waited_for(folder: Path) -> None:
+    """It takes the connection, and every question, and that is all."""
+    commands = (
+        ("status",), ("drain",), ("call", "phone:+493012345"), ("tail",), ("tail", "--until-end"),
+    )  # fmt: skip
+
+    async def silent(link: ServerConnection) -> None:
+        async for _ in link:
+            pass
+
+    async def work() -> None:
+        async with unix_serve(silent, str(folder / "c.sock")):
+            asking = (asked(folder, *one, "--timeout", "0.5") for one in commands)
+            for code, out, err in await asyncio.gather(*asking):
+                assert (code, out) == (ExitCode.TIMEOUT, "")
+                assert err.splitlines()[0] == "teamscall: The bridge did not answer within 0.5 s."
 
     run(work())
 
@@ -230,6 +252,27 @@ def test_twenty_commands_at_once_hang_nowhere_and_disturb_no_call(folder: Path) 
     numbers = [int.from_bytes(one[:4], "little") for one in back if one == one[:4] * 160]
     assert numbers == sorted(numbers)
     assert len(numbers) >= len(back) - 10  # all but what the end cut is what was said
+
+
+def test_commands_give_way_to_the_bridge(folder: Path) -> None:
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    with a_bridge(folder) as bridge:
+        assert os.getpriority(os.PRIO_PROCESS, bridge.process.pid) == ours
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(folder / "s.sock"))
+        silent.listen()
+        command = subprocess.Popen(
+            [sys.executable, "-m", "teamscall", "status", "--socket", str(folder / "s.sock")],
+            env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            silent.settimeout(COMMAND_S)
+            silent.accept()[0].close()  # it asks: it is past its start
+            nicer = os.getpriority(os.PRIO_PROCESS, command.pid)
+        finally:
+            command.kill()
+            command.wait()
+    assert nicer == min(19, ours + 10)
 
 
 def test_completion_is_silent_and_quick_whatever_is_wrong(

@@ -130,6 +130,7 @@ PARAMS: list[tuple[str, dict[str, Any], ErrorCode, str]] = [
     ("initiate", {"to": "user:u", "mode": "shout"}, ErrorCode.INVALID_PARAMS, "shout"),
     ("initiate", {"to": "phone:+4930123456"}, ErrorCode.REFUSED, "allow"),
     ("drain", {"seconds": -1}, ErrorCode.INVALID_PARAMS, "seconds"),
+    ("calls", {"sinceMs": 2**63}, ErrorCode.INVALID_PARAMS, "sinceMs"),
     ("calls", {"limit": 0}, ErrorCode.INVALID_PARAMS, "limit"),
     ("calls", {}, ErrorCode.JOURNAL, "No records"),
     ("reload", {}, ErrorCode.RELOAD_FAILED, "no configuration"),
@@ -238,6 +239,7 @@ def test_no_browser_and_nobody_without_the_token_comes_in() -> None:
                     ({"Authorization": "Bearer x"}, 401),
                     ({"Authorization": f"Bearer {TOKEN}x"}, 401),
                     ({"Authorization": f"Basic {TOKEN}"}, 401),
+                    ({"Authorization": TOKEN}, 401),
                     ({"Origin": "http://localhost", **right}, 403),
                 ):
                     with pytest.raises(InvalidStatus) as refused:
@@ -245,6 +247,9 @@ def test_no_browser_and_nobody_without_the_token_comes_in() -> None:
                     assert refused.value.response.status_code == status
                 with pytest.raises(InvalidStatus):
                     await unix_connect(site.where.socket, origin="http://localhost")
+                # A scheme's name has no case (RFC 9110), and clients write it as they like.
+                async with connect(url, additional_headers={"Authorization": f"bearer {TOKEN}"}):
+                    pass
                 async with ask_bridge(Where(url=url, token=Secret(TOKEN))) as client:
                     assert (await client.status()).ready
                 with pytest.raises(ControlError) as no:

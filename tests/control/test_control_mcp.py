@@ -127,6 +127,7 @@ def test_the_tools_say_what_they_do_and_that_words_are_data(site: Site, tmp_path
             for tool in tools.values():
                 assert tool.output_schema is not None
                 assert tool.input_schema["type"] == "object"
+                assert tool.input_schema["additionalProperties"] is False
                 assert "$ref" not in json.dumps(tool.input_schema)
             templates = (await agent.list_resource_templates()).resource_templates
             assert [one.uri_template for one in templates] == [
@@ -134,6 +135,10 @@ def test_the_tools_say_what_they_do_and_that_words_are_data(site: Site, tmp_path
             ]
             # Arguments that no call has are the model's mistake, said to the model.
             assert "callId" in await fails(agent, "teams_end_call", callId="")
+            before = (await use(agent, "teams_get_status"))["outbound"]
+            guessed = await fails(agent, "teams_initiate_call", to=ANN, dryRun=True)
+            assert "dryRun" in guessed  # a guess must not ring anybody
+            assert (await use(agent, "teams_get_status"))["outbound"] == before
             said = await fails(agent, "teams_end_call", callId="no-such-call")
             assert "[call-not-found]" in said
             refused = await fails(agent, "teams_initiate_call", to="user:somebody-else")

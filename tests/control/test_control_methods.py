@@ -224,6 +224,10 @@ def test_the_document_has_every_method_event_and_error() -> None:
     for part in text.split('"$ref": "')[1:]:
         _, _, kind, name = part.partition('"')[0].split("/")
         assert name in shown["components"][kind], name
+    for method in shown["methods"]:
+        for param in method["params"]:
+            assert param["description"], (method["name"], param["name"])
+    assert "``" not in json.dumps(shown["methods"])
     initiate = shown["methods"][0]
     assert {one["name"]: one["required"] for one in initiate["params"]}["to"] is True
     assert "dryRun" in {one["name"] for one in initiate["params"]}

@@ -86,7 +86,8 @@ def test_without_a_name_the_only_bridge_is_meant(runtime: dict[str, str]) -> Non
     with living(folder / "control-aaaaaaaa.sock"):
         dead(folder / "control.sock")
         dead(folder / "control-cccccccc.sock")
-        assert find(Config(), runtime).socket == str(folder / "control-aaaaaaaa.sock")
+        only = find(Config(), runtime)
+        assert (only.socket, only.guessed) == (str(folder / "control-aaaaaaaa.sock"), True)
         # Whoever has named a journal means that one and no other.
         assert find(own, runtime).socket == str(folder / name_for(own))
         with living(folder / "control-bbbbbbbb.sock"):
@@ -94,7 +95,8 @@ def test_without_a_name_the_only_bridge_is_meant(runtime: dict[str, str]) -> Non
             assert len(several.others) == 2
             (folder / "control.sock").unlink()
             with living(folder / "control.sock"):
-                assert find(Config(), runtime).socket == str(folder / "control.sock")
+                usual = find(Config(), runtime)
+                assert (usual.socket, usual.guessed) == (str(folder / "control.sock"), False)
 
 
 def test_the_services_directory_is_the_last_resort(runtime: dict[str, str]) -> None:

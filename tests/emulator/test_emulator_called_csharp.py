@@ -66,7 +66,7 @@ def test_an_initiate_call_rings_and_comes_up(own_socket: bool) -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ("declined", ["ringing", "failed"]),
+        ("declined", ["ringing", "declined"]),
         ("no-answer", ["ringing", "no-answer"]),
     ],
 )

@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teamscall.text import harmless, kebab, printable
+from teamscall.text import MAX_MARKS, harmless, kebab, printable
 
 
 @given(st.text(), st.integers(1, 50))
@@ -37,3 +37,9 @@ def test_what_is_harmless_has_no_control_and_keeps_its_blanks(text: str) -> None
     assert len(safe) == min(len(text), 1000)
     assert harmless(" and \x1b[2J so\u202e on ", 1000) == " and  [2J so  on "
     assert harmless("x" * 2000, 1000) == "x" * 1000
+
+
+def test_towers_of_combining_marks_do_not_hide_the_lines_above() -> None:
+    assert printable("a" + "\u0301" * 500 + "b") == "a" + "\u0301" * MAX_MARKS + "b"
+    assert printable("e" + "\u20dd" * 500).count("\u20dd") == MAX_MARKS
+    assert printable("Nguyễn שָׁלוֹם नमस्ते") == "Nguyễn שָׁלוֹם नमस्ते"

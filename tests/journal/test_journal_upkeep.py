@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 import time
@@ -160,8 +161,6 @@ def test_what_is_under_way_outlives_its_age(path: Path) -> None:
         assert await kept.settle("out-told", "busy", "", T0 + 5, tell=False)
         assert await kept.settle("out-untold", "busy", "", T0 + 5, tell=True)
 
-    import asyncio
-
     with journal_at(path, clock, days=1) as journal:
         asyncio.run(place())
         journal.record(CallOpened("long", T0, "csharp", "inbound", CALLER))
@@ -171,6 +170,47 @@ def test_what_is_under_way_outlives_its_age(path: Path) -> None:
         wait_for(lambda: count(path, "attempts") == 2)
     assert count(path, "attempts", "attempt = 'out-told'") == 0
     assert count(path, "events", "call_id = 'long'") == 2
+
+
+def test_a_message_that_was_told_leaves_no_copy_beside_a_running_bridge(path: Path) -> None:
+    clock = ManualClock(wall_ms=T0)
+
+    def left(*words: str) -> list[str]:
+        content = b"".join(file.read_bytes() for file in path.parent.iterdir())
+        return [word for word in words if word.encode() in content]
+
+    async def place(attempt: str, message: str, *, tell: bool) -> Kept:
+        kept = Kept(journal)
+        order = KeptOrder(
+            attempt, "", "user:x", "notify", "csharp", "", "cli", T0, T0 + 9, "ringing", message
+        )
+        assert await kept.keep(order)
+        assert left(message) == [message]
+        assert await kept.settle(attempt, "busy", "", T0 + 5, tell=tell)
+        return kept
+
+    async def tell() -> None:
+        kept = await place("out-1", "numbat", tell=True)
+        assert left("numbat") == ["numbat"]
+        assert await kept.told("out-1")
+
+    with journal_at(path, clock) as journal:
+        asyncio.run(place("out-0", "bandicoot", tell=False))
+        wait_for(lambda: not left("bandicoot"))
+        asyncio.run(tell())
+        wait_for(lambda: not left("numbat"))
+        # Who reads the journal is not waited for: it is tried again.
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM attempts").fetchall()
+            asyncio.run(place("out-2", "wallaby", tell=False))
+            journal.record(CallOpened("a", T0, "csharp", "inbound", CALLER))
+            wait_for(lambda: journal.queued == 0)
+            assert left("wallaby") == ["wallaby"]
+        clock.advance(upkeep.WIPE_S)
+        journal.record(CallOpened("b", T0, "csharp", "inbound", CALLER))
+        wait_for(lambda: not left("wallaby"))
+        assert journal.lost == 0
 
 
 def test_a_call_id_that_came_again_loses_only_its_old_call(path: Path) -> None:

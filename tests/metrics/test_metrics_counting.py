@@ -157,6 +157,18 @@ def test_two_bridges_in_one_process_have_nothing_in_common() -> None:
 HOSTILE = ['x"} 1\nteamscall_calls_active 9', "\x1b[2J", "é" * 5000, "Hangup-User", "a-b", ""]
 
 
+def test_series_that_can_be_named_beforehand_begin_at_0() -> None:
+    """Of a series that is born at 1, ``increase`` sees nothing."""
+    first = families(full(Readings(), []))
+    for name, labels in (
+        ("teamscall_outbound_attempts_total", {"dialect": "csharp", "outcome": "declined"}),
+        ("teamscall_engine_errors_total", {"stage": "think", "fatal": "true"}),
+        ("teamscall_control_requests_total", {"action": "reload", "result": "error"}),
+        ("teamscall_interruptions_total", {"by": "caller", "why": "words"}),
+    ):
+        assert value(first, name, **labels) == 0
+
+
 def test_no_peer_can_make_a_time_series() -> None:
     metrics = full()
     before = len(asyncio.run(full().text())[0].splitlines())

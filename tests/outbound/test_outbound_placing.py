@@ -196,6 +196,60 @@ class TestTheSwitch:
 
         asyncio.run(run())
 
+    def test_is_off_while_the_journal_does_not_say_how_it_is(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("teamscall.journal.store.RETRY_S", 0.05)
+
+        async def run() -> None:
+            path = tmp_path / "journal.sqlite3"
+            async with far_side() as far:
+                async with site(configured(tmp_path, far)) as place:
+                    await place.place("user:ann")
+                for name in ("journal.sqlite3-wal", "journal.sqlite3-shm"):
+                    (tmp_path / name).unlink(missing_ok=True)
+                path.rename(tmp_path / "away")
+                path.mkdir()  # it cannot be opened, whoever asks
+                async with site(configured(tmp_path, far, max_per_target_per_hour=1)) as place:
+                    assert not place.outbound.switched_on
+                    with pytest.raises(PlacingError, match="journal cannot be read") as raised:
+                        await place.place("user:bob")
+                    assert refused(raised.value) == ["switch"]
+                    path.rmdir()
+                    (tmp_path / "away").rename(path)
+                    async with asyncio.timeout(PATIENCE_S):
+                        while True:  # the journal is opened again by and by
+                            weighed = await place.outbound.weigh(Order("user:bob"))
+                            if weighed.passed:
+                                break
+                            await asyncio.sleep(0.02)
+                    with pytest.raises(PlacingError) as raised:
+                        await place.place("user:ann")
+                    assert refused(raised.value) == ["target-cap"]
+
+        asyncio.run(run())
+
+    def test_that_cannot_be_read_is_the_operators_all_the_same(self, tmp_path: Path) -> None:
+        async def run() -> None:
+            (tmp_path / "journal.sqlite3").mkdir()
+            async with far_side() as far, site(configured(tmp_path, far)) as place:
+                assert not await place.outbound.switch(True)
+                assert (await place.place()).state == "ringing"
+
+        asyncio.run(run())
+
+    def test_is_on_where_there_never_was_a_journal(self, tmp_path: Path) -> None:
+        async def run() -> None:
+            (tmp_path / "file").touch()
+            config = configured(tmp_path / "file", None)
+            async with far_side() as far:
+                far_url = msgspec.structs.replace(config.standin, worker_base_url=far.url)
+                config = msgspec.structs.replace(config, standin=far_url)
+                async with site(config) as place:
+                    assert (await place.place()).state == "ringing"
+
+        asyncio.run(run())
+
     def test_says_that_nothing_keeps_it(self) -> None:
         async def run() -> None:
             async with far_side() as far, site(configured(None, far)) as place:

@@ -108,7 +108,7 @@ class TestItAsks:
                     assert "\x1b" not in str(error)
                     [attempt] = {r.attempt for r in place.records if hasattr(r, "attempt")}
                     outcome, detail = await place.over(attempt)
-                    assert outcome == "failed"
+                    assert outcome == ("refused" if status in (400, 401) else "failed")
                     assert message in detail
                     assert len(far.requests) == 1, "a redirect was followed, or a hang-up sent"
                     assert place.outbound.last_hour == 1
@@ -166,6 +166,63 @@ class TestACall:
                 assert far.hung_up() == []
                 assert await place.outcome("far-1", "failed") == 200  # too late for anything
                 assert (await place.over(attempt.attempt))[0] == word
+
+        asyncio.run(run())
+
+    @pytest.mark.parametrize("direction", [None, "join"])
+    def test_is_known_by_its_id_whatever_direction_its_leg_names(
+        self, direction: str | None, tmp_path: Path
+    ) -> None:
+        async def run() -> None:
+            config = with_(configured(tmp_path), "authorization", mode="disabled")
+            async with far_side() as far:
+                config = with_(config, "standin", worker_base_url=far.url)
+                async with site(config) as place:
+                    attempt = await place.place(mode="notify")
+                    await place.standin("far-1", "active", direction=direction)
+                    assert (await place.over(attempt.attempt))[0] == "answered"
+                    assert place.heard() == ["Hello."]
+
+        asyncio.run(run())
+
+    @pytest.mark.parametrize("leg", [False, True])
+    def test_ends_as_its_outcome_says_though_that_overtakes_the_answer(
+        self, leg: bool, tmp_path: Path
+    ) -> None:
+        async def run() -> None:
+            async with far_side() as far, site(configured(tmp_path, far)) as place:
+
+                async def busy_first(call_id: str) -> None:
+                    if leg:
+                        legs.append(await place.standin(call_id))
+                    for word in ("answered", "busy", "failed"):
+                        assert await place.outcome(call_id, word) == 200
+                    assert await place.outcome("nobody", "declined") == 200
+
+                legs: list[Any] = []
+                far.before_answer = busy_first
+                attempt = await place.place()
+                assert (await place.over(attempt.attempt))[0] == "busy"
+                if leg:
+                    await legs[0].closed.wait()
+                    assert legs[0].frames() == 0
+                assert far.hung_up() == []
+
+        asyncio.run(run())
+
+    @pytest.mark.parametrize("answer", [(204, b""), (200, b'{"callId": ".."}'), (504, b"")])
+    def test_that_was_not_named_is_hung_up_when_its_leg_comes(
+        self, answer: tuple[int, bytes], tmp_path: Path
+    ) -> None:
+        async def run() -> None:
+            async with far_side() as far, site(configured(tmp_path, far)) as place:
+                far.answers = [answer]
+                with pytest.raises(PlacingError):
+                    await place.place()
+                leg = await place.standin("its-name", "active")
+                await leg.closed.wait()
+                assert leg.frames() == 0
+                await until(lambda: far.hung_up() == ["its-name"])
 
         asyncio.run(run())
 
