@@ -18,9 +18,7 @@ from teamscall.capture.records import NO_FRAME, Closed, Did, Frame, Header, Reco
 from teamscall.capture.replay import Replayed, first_mismatch
 
 
-def updated(
-    capture: Capture, recording: Recording, came: Replayed
-) -> tuple[Header, list[Record]]:
+def updated(capture: Capture, recording: Recording, came: Replayed) -> tuple[Header, list[Record]]:
     """The header and the records of the new file. Where nothing differed they are the old
     ones, but for the numbers of frames."""
     reason: str | None = None
