@@ -66,6 +66,7 @@ class LiveCall(msgspec.Struct, frozen=True):
     ready: bool  # the engine is up
     duration_ms: int
     counters: CallCounters
+    unsaid: int = 0  # messages of the operator that wait to be said
 
 
 class Call:
@@ -143,6 +144,7 @@ class Call:
             ready=conversation.engine_is_ready,
             duration_ms=round((self._clock.now() - self._began) * 1000),
             counters=self._with_dropped_out(conversation.counters),
+            unsaid=conversation.unsaid,
         )
 
     # --- meters -----------------------------------------------------------

@@ -136,6 +136,11 @@ class Conversation:
         return self.gate_open and self.phase == "live"
 
     @property
+    def unsaid(self) -> int:
+        """How many of the operator's messages wait for others to be said."""
+        return self._speaking.waiting
+
+    @property
     def engine_is_ready(self) -> bool:
         return self._orders.engine_ready
 
@@ -257,7 +262,7 @@ class Conversation:
         if not self._speaking.saying_what_was_asked:
             self._speaking.retract(now)
             self._speaking.interruption.interrupt("operator", now, now)
-        self._speaking.say(event.text, "say", now)
+        self._speaking.say_in_turn(event.text, now)
 
     def _on_ended(self, event: wire.CallEnded, now: float) -> None:
         self._end(EndRequested(event.reason or "ended", "caller", tell=False), now)

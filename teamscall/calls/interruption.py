@@ -110,6 +110,8 @@ class Interruption:
         for turn in list(self._book.turns.values()):
             if by == "caller" and turn.kind == "answer" and turn.first_audio is None:
                 continue  # still being thought of: what the caller says decides about it
+            if keep is not None and turn.waiting is not None:
+                continue  # goes on with what is on the shelf, or is over with it
             line = played.get(turn.number, Played(turn.number))
             stop = Stopped(line, now, flushed_ms, detected_ms)
             if turn.number == keep:
@@ -210,3 +212,5 @@ class Interruption:
             return
         stop, turn.stopped = turn.stopped, None
         self._book.over(turn, "interrupted", stop.line, now)
+        for waiting in self._book.waiting():
+            self._book.cut(waiting, Played(waiting.number), now)

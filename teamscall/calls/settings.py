@@ -20,6 +20,9 @@ KEPT_FRAMES = 250  # 20 ms frames = 5 s
 TRANSCRIPT_DEADLINE_S = 15.0
 # An answer that began and stops in the middle: silence of this length is its end.
 ANSWER_STALL_S = 10.0
+# Of several messages of the operator the next is synthesised while this much is still to be
+# heard: no pause between them, and no hour of speech in memory.
+SAY_AHEAD_S = 30.0
 # An answer that has not begun waits while the caller speaks, but not for a monologue's end.
 HOLD_LIMIT_S = 30.0
 # A gateway that stops sending in the middle of speech (the caller muted): the pause that

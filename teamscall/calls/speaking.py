@@ -80,6 +80,11 @@ class Speaking:
         return all(turn.kind in ("say", "greeting") for turn in self._book.turns.values())
 
     @property
+    def waiting(self) -> int:
+        """How many wait for others to be said."""
+        return len(self._book.waiting())
+
+    @property
     def rested_at(self) -> float:
         """When the latest turn was over, or the call began."""
         return self._book.rested_at
@@ -93,6 +98,33 @@ class Speaking:
         # Not kept for the engine: the shell may have it in the phrase cache.
         self._orders.add(engine.Say(turn.number, text))
         return turn
+
+    def say_in_turn(self, text: str, now: float) -> None:
+        """Speak exactly this after all else that is to be spoken. The engine is given one
+        after the other: each of them has its deadline from then on, however many wait."""
+        turn = self._begin("say", now)
+        turn.waiting, turn.deadline = text, FAR_FUTURE
+        self._say_next(now)
+
+    def _next(self) -> Turn | None:
+        """What waits and can be given to the engine now."""
+        waiting = self._book.waiting()
+        if not waiting or self.interruption.stopped is not None:
+            return None
+        given = (turn for turn in self._book.turns.values() if turn.waiting is None)
+        if self.playout.unsent_s > limits.SAY_AHEAD_S or not all(one.complete for one in given):
+            return None
+        return waiting[0]
+
+    def _say_next(self, now: float) -> None:
+        turn = self._next()
+        if turn is None or turn.waiting is None:
+            return
+        self.release(now)
+        text, turn.waiting = turn.waiting, None
+        self._book.owe(turn, now)
+        # Not kept for the engine: the shell may have it in the phrase cache.
+        self._orders.add(engine.Say(turn.number, text))
 
     def answer(
         self, text: str, utterance: int, last_voiced: float, endpointed: float, now: float
@@ -297,6 +329,8 @@ class Speaking:
 
     def next_deadline(self) -> float:
         """When ``advance`` is due; infinite when nothing is awaited."""
+        if self._next() is not None:
+            return 0.0
         earliest = min(self.playout.next_deadline(), self._held_until)
         for turn in self._book.turns.values():
             earliest = min(earliest, turn.deadline, turn.fill_at)
@@ -325,6 +359,7 @@ class Speaking:
                     self._orders.tell_engine(told)
                 self._book.over(heard, "failed" if heard.failed else "completed", line, now)
                 end_call = end_call or heard.end_call
+        self._say_next(now)
         return end_call
 
     def _overdue(self, turn: Turn, now: float) -> None:
@@ -351,7 +386,7 @@ class Speaking:
         for turn in list(self._book.turns.values()):
             stop = turn.stopped
             line = stop.line if stop is not None else self.playout.played(turn.number, now)
-            if not turn.complete:
+            if not turn.complete and turn.waiting is None:
                 self._orders.add(engine.CancelAnswer(turn.number))
             self._book.over(turn, "interrupted" if line.sent_ms else "cancelled", line, now)
         self.playout.flush(now)

@@ -50,11 +50,22 @@ class TurnBook:
         record = TurnBegan(self._call_id, self._orders.wall(now), turn.number, turn.kind)
         self._orders.add(record)
 
+    def owe(self, turn: Turn, now: float) -> None:
+        """The engine was asked for it: it owes its first sound."""
+        turn.deadline = now + self._response_timeout_s
+
+    def waiting(self) -> list[Turn]:
+        """The turns that the engine has not been given yet, in order."""
+        return [turn for turn in self.turns.values() if turn.waiting is not None]
+
     def cut(self, turn: Turn, line: Played, now: float) -> None:
         """End a turn before its end: the engine must stop, and know what was heard."""
-        if not turn.complete:
-            self._orders.tell_engine(engine.CancelAnswer(turn.number))
-        self._orders.tell_engine(engine.TruncateAnswer(turn.number, line.heard_ms, line.heard_text))
+        if turn.waiting is None:  # or the engine knows nothing of it
+            if not turn.complete:
+                self._orders.tell_engine(engine.CancelAnswer(turn.number))
+            self._orders.tell_engine(
+                engine.TruncateAnswer(turn.number, line.heard_ms, line.heard_text)
+            )
         self.over(turn, "interrupted" if line.sent_ms else "cancelled", line, now)
 
     def over(self, turn: Turn, status: TurnStatus, line: Played, now: float) -> None:

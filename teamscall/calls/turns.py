@@ -40,6 +40,7 @@ class Turn:
             speculation, or is one no more.
         retold: its end must be told to the engine once more: more of it was heard than the
             engine was told when it was stopped.
+        waiting: words that the engine has not been given yet: others are before them.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Turn:
         self.failed = False
         self.cancelled = False
         self.retold = False
+        self.waiting: str | None = None
         self.end_call = False
         self.question: str | None = None
         self.utterance = 0

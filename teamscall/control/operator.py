@@ -155,6 +155,12 @@ class Operator:
         with self._audit("speak", by) as entry:
             found = pick(asked.call_id, self._known())
             entry.call_id = found.call_id
+            if found.call is not None and found.call.unsaid >= protocol.MAX_UNSAID:
+                raise refusal(
+                    ErrorCode.TOO_MUCH,
+                    f"{found.call.unsaid} messages wait to be said in this call already.",
+                    hint="Wait until some of them have been said.",
+                )
             if found.call is None or not self._switchboard.speak(found.call_id, text):
                 raise _not_listening(found)
             return protocol.Done(call_id=found.call_id)

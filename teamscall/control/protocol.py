@@ -23,6 +23,7 @@ EVENT_METHOD = "teamscall.event"  # the notification of a subscription
 
 MAX_REQUEST_BYTES = 65_536  # MAX_TEXT_CHARS fit, however they are escaped
 MAX_TEXT_CHARS = 4000  # to be said in one go: several minutes of speech
+MAX_UNSAID = 32  # messages that wait to be said in a call
 MAX_ID_CHARS = 256
 MIN_PREFIX_CHARS = 4  # of an abbreviated call id
 MAX_DRAIN_S = 3600.0  # as shutdown.drain_seconds
@@ -47,7 +48,7 @@ class ErrorCode(enum.IntEnum):
     DRAINING = -32007
     RELOAD_FAILED = -32008  # data.problems; nothing was changed
     UNAUTHORIZED = -32009
-    TOO_MUCH = -32010  # too many subscriptions or requests at once on one connection
+    TOO_MUCH = -32010  # too many subscriptions or requests on a connection, or words to be said
     JOURNAL = -32011  # the records cannot be read
     CURSOR_LOST = -32012  # not raised: told as a ``gap`` event; reserved
 
@@ -180,7 +181,7 @@ class Initiated(_Camel, frozen=True):
 
 
 class Speak(_Params, frozen=True):
-    """Say exactly this in a call."""
+    """Say exactly this in a call: after what was asked for before, instead of all else."""
 
     call_id: CallName
     message: Annotated[

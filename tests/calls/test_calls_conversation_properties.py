@@ -9,7 +9,14 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 from playbook import CALL, FRAME_S, VOICE, Playbook, tone
 
-from teamscall.calls.events import EndRequested, Finish, LinkLost, LinkResumed, MessageSeen
+from teamscall.calls.events import (
+    EndRequested,
+    Finish,
+    LinkLost,
+    LinkResumed,
+    MessageSeen,
+    SpeakRequested,
+)
 from teamscall.calls.settings import BargeInSettings
 from teamscall.engines import base as engine
 from teamscall.wire import events as wire
@@ -43,6 +50,7 @@ event = st.one_of(
     st.just(LinkLost()),
     st.builds(LinkResumed, st.integers(-5, 400)),
     st.builds(EndRequested, st.just("op"), st.just("operator"), st.sampled_from(["", "Bye."])),
+    st.builds(SpeakRequested, st.just("Words.")),
 )
 # Ends are rare, speech is common: most of what is interesting happens in between.
 step = st.one_of(

@@ -47,6 +47,72 @@ def test_what_the_operator_says_twice_is_said_in_order() -> None:
     assert not book.all(wire.Flush)
 
 
+def test_many_messages_of_the_operator_are_said_one_after_the_other() -> None:
+    """However many wait: the engine is given one at a time, and owes nothing before that."""
+    book = Playbook()
+    wanted = [f"Message {number}." for number in range(30)]
+    book(*(SpeakRequested(text) for text in wanted))
+    for number, text in enumerate(wanted):
+        orders = book.all(engine.Say)
+        assert [order.text for order in orders] == wanted[: number + 1]
+        book.wait(2.0)  # thirty of them take longer than an answer may
+        book.answer(orders[-1].turn, text, 1000)
+    assert book.talk.unsaid == 0
+    book(END)
+    book.wait(35.0)
+    assert [status for _, status in ended(book)] == ["completed"] * 30
+    assert book.last(CallClosed).reason == "hangup-bot"
+
+
+def test_no_hour_of_messages_is_synthesised_ahead() -> None:
+    book = Playbook()
+    first = say(book, "Long.", 60_000)
+    book(SpeakRequested("Next."))
+    book.wait(20.0)
+    assert [order.turn for order in book.all(engine.Say)] == [first]
+    assert book.talk.unsaid == 1
+    book.wait(20.0)
+    assert book.last(engine.Say).text == "Next."
+
+
+def told_two_things() -> tuple[Playbook, int]:
+    """The first of two messages is being heard; its turn."""
+    book = Playbook()
+    book.quiet(0.5)
+    first = say(book, "One two three.", 35_000)
+    book(SpeakRequested("Two."))
+    book.quiet(1.4)
+    assert book.talk.unsaid == 1
+    return book, first
+
+
+def test_what_waits_to_be_said_outlives_a_mhm() -> None:
+    book, first = told_two_things()
+    book.speak(0.3)
+    book.quiet(0.24)
+    peek = book.last(engine.PeekUtterance)
+    book(engine.Transcript(peek.utterance, "Mhm.", final=False, settled=True))
+    book.quiet(10.0)
+    order = book.last(engine.Say)
+    assert order.text == "Two."
+    book.answer(order.turn, "Two.", 500)
+    book.quiet(30.0)
+    assert ended(book) == [(first, "completed"), (order.turn, "completed")]
+
+
+def test_what_waits_to_be_said_is_over_when_the_caller_takes_the_turn() -> None:
+    book, first = told_two_things()
+    answer = book.ask("What do you mean?")
+    assert ended(book) == [(first, "interrupted"), (first + 1, "cancelled")]
+    assert len(book.all(engine.Say)) == 1
+    told = {order.turn for order in book.all(engine.CancelAnswer)}
+    told |= {order.turn for order in book.all(engine.TruncateAnswer)}
+    assert told == {first}  # of the other the engine knows nothing
+    book.answer(answer)
+    book.quiet(3.0)
+    assert ended(book)[-1] == (answer, "completed")
+
+
 def test_an_opening_is_finished_before_the_operators_words() -> None:
     book = Playbook(direction="outbound", opening="Hello Ann.")
     opening = book.last(engine.Say).turn

@@ -21,6 +21,7 @@ from teamscall.config import Control, JournalFile, Outbound, Secret
 from teamscall.control.client import EventStream
 from teamscall.control.client import connect as ask_bridge
 from teamscall.control.protocol import (
+    MAX_UNSAID,
     ErrorCode,
     Initiate,
     Speak,
@@ -203,6 +204,21 @@ def test_a_call_that_waits_for_a_gateway_is_shown_cannot_hear_and_can_be_stopped
             await client.end(attempt.attempt)
             await until(lambda: not site.up.outbound.attempts())
             await asyncio.gather(asked, return_exceptions=True)
+
+    run(work())
+
+
+def test_a_call_takes_so_many_messages_at_once_and_loses_none_of_them() -> None:
+    async def work() -> None:
+        async with bridge(engine="scripted") as site, site.client() as client, site.call("cafe-1"):
+            # While the first is heard (minutes) the others wait.
+            await client.speak("cafe-1", "word " * 500)
+            for number in range(MAX_UNSAID):
+                await client.speak("cafe-1", f"Message {number}.")
+            with pytest.raises(ControlError) as full:
+                await client.speak("cafe-1", "One more.")
+            assert (full.value.name, full.value.exit_code) == ("too-much", ExitCode.FAILED)
+            assert (await client.call_status("cafe-1")).turns == 1 + MAX_UNSAID
 
     run(work())
 
