@@ -213,12 +213,8 @@ def _while_read(view: View) -> Iterator[None]:
         view.lost = OutputLost("Nobody reads stdout any more.", silent=True)
         view.on_lost()
 
-    try:
-        number = sys.stdout.fileno()
-        if sys.platform == "win32" or not stat.S_ISFIFO(os.fstat(number).st_mode):
-            yield
-            return
-    except (OSError, ValueError):  # no descriptor
+    number = _pipe()
+    if number is None:
         yield
         return
     loop = asyncio.get_running_loop()
@@ -227,3 +223,13 @@ def _while_read(view: View) -> Iterator[None]:
         yield
     finally:
         loop.remove_reader(number)
+
+
+def _pipe() -> int | None:
+    """The descriptor of stdout where that is a pipe."""
+    try:
+        number = sys.stdout.fileno()
+        is_pipe = stat.S_ISFIFO(os.fstat(number).st_mode)
+    except (OSError, ValueError):  # no descriptor
+        return None
+    return number if is_pipe and sys.platform != "win32" else None

@@ -248,12 +248,16 @@ class Client:
         self._next += 1
         number, asked = self._next, _Asked(kind, then)
         question = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        try:
+            text = msgspec.json.encode(question).decode()
+        except UnicodeEncodeError:  # bytes of a command line that are no text
+            raise InputError("What is to be sent to the bridge is not UTF-8 text.") from None
         if self._over:
             raise _gone()
         self._asked[number] = asked
         try:
             async with asyncio.timeout(timeout_s):
-                await self._link.send(msgspec.json.encode(question).decode())
+                await self._link.send(text)
                 while (
                     waits and not (await asyncio.wait({asked.answer}, timeout=self._timeout_s))[0]
                 ):

@@ -37,6 +37,7 @@ from teamscall.wire.events import Caller
 
 REASON = "operator"  # of a call that was ended here
 _MAX_PROBLEMS = 50
+_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")  # nothing that can be said
 
 _STATES: dict[Phase, protocol.CallState] = {
     "ringing": "ringing",
@@ -122,7 +123,7 @@ class Operator:
         check_text(asked.message)
         order = Order(
             to=asked.to,
-            message=asked.message.strip(),
+            message=asked.message.translate(_CONTROLS).strip(),
             mode=asked.mode,
             tenant=asked.tenant,
             via=asked.via,
@@ -148,8 +149,8 @@ class Operator:
 
     async def speak(self, asked: protocol.Speak, by: str) -> protocol.Done:
         """Say exactly this in a call."""
-        text = asked.message.strip()
-        if not text:
+        text = asked.message.translate(_CONTROLS).strip()
+        if not printable(text):
             raise refusal(ErrorCode.INVALID_PARAMS, "message is blank: there is nothing to say.")
         check_text(text)
         with self._audit("speak", by) as entry:

@@ -15,6 +15,7 @@ import msgspec
 from teamscall.errors import InputError
 from teamscall.journal.history import CallLine, Wanted, filled, lines, lines_of, span
 from teamscall.journal.readers import reading
+from teamscall.text import printable
 
 MIN_PREFIX = 4  # characters of an abbreviated id
 _TOLD = 8  # candidates that an ambiguous one is told with
@@ -179,6 +180,10 @@ def resolve(connection: sqlite3.Connection, given: str) -> tuple[str, str]:
     """
     if not given.strip():
         raise InputError("No call is named.", hint="`teamscall calls` lists them.")
+    try:
+        given.encode()
+    except UnicodeEncodeError:  # bytes of a command line that are no text
+        raise _unknown(given) from None
     ids: set[str] = set()
     for table in ("calls", "decisions", "attempts"):
         ids |= _beginning(connection, table, "call_id", given)
@@ -187,7 +192,7 @@ def resolve(connection: sqlite3.Connection, given: str) -> tuple[str, str]:
         ids, attempts = ids & {given}, attempts & {given}
     elif len(given) < MIN_PREFIX:
         raise InputError(
-            f"{given} is no call's whole id.",
+            f"{printable(given)} is no call's whole id.",
             hint=f"Abbreviated, an id needs {MIN_PREFIX} characters.",
         )
     known = {attempt: _call_of(connection, attempt) for attempt in attempts}
@@ -198,7 +203,7 @@ def resolve(connection: sqlite3.Connection, given: str) -> tuple[str, str]:
     if len(meant) > 1:
         several = ", ".join(sorted(meant)[:_TOLD])
         raise InputError(
-            f"Several calls begin with {given}: {several}.", hint="Give more of the id."
+            f"Several calls begin with {printable(given)}: {several}.", hint="Give more of the id."
         )
     call_id = (ids | {one for one in known.values() if one} or {""}).pop()
     if attempts:
@@ -229,7 +234,9 @@ def ids_beginning(path: Path, given: str, limit: int = 50) -> list[str]:
 
 
 def _unknown(given: str) -> InputError:
-    return InputError(f"The journal knows no call {given}.", hint="`teamscall calls` lists them.")
+    return InputError(
+        f"The journal knows no call {printable(given)}.", hint="`teamscall calls` lists them."
+    )
 
 
 def _beginning(connection: sqlite3.Connection, table: str, column: str, given: str) -> set[str]:

@@ -131,6 +131,27 @@ def test_a_bridge_that_never_answers_is_not_waited_for(folder: Path) -> None:
     run(work())
 
 
+def test_arguments_that_are_no_text_are_said_to_be_none(folder: Path) -> None:
+    journal = str(folder / "journal.sqlite3")
+    commands = (
+        ("speak", "a\udcff", "Hello."), ("status", "a\udcff"), ("tail", "a\udcff"),
+        ("call", "user:\udcff"), ("calls", "show", "a\udcff", "--journal", journal),
+        ("calls", "forget", "a\udcff", "--journal", journal),
+    )  # fmt: skip
+
+    async def work() -> None:
+        with a_bridge(folder) as bridge:
+            url, _ = ports(bridge)
+            async with a_call(url, "cafe-1"):  # so that there is a journal
+                asking = (asked(folder, *one) for one in commands)
+                for code, _, err in await asyncio.gather(*asking):
+                    assert code == ExitCode.USAGE, err
+                    assert err.startswith("teamscall: ")
+                    assert "Traceback" not in err
+
+    run(work())
+
+
 def test_the_commands_do_and_say_what_they_did(folder: Path) -> None:
     with a_bridge(folder) as bridge:
 

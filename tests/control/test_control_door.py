@@ -123,6 +123,7 @@ PARAMS: list[tuple[str, dict[str, Any], ErrorCode, str]] = [
     ("speak", {"callId": 1, "message": "a"}, ErrorCode.INVALID_PARAMS, "`$.callId`"),
     ("speak", {"callId": "c", "message": "a", "x\x1b": 1}, ErrorCode.INVALID_PARAMS, "unknown"),
     ("speak", {"callId": "cafe-1", "message": " "}, ErrorCode.INVALID_PARAMS, "nothing to say"),
+    ("speak", {"callId": "cafe-1", "message": "\x1b\u200b"}, ErrorCode.INVALID_PARAMS, "nothing"),
     ("speak", {"callId": "cafe-1", "message": "a" * 4001}, ErrorCode.INVALID_PARAMS, "4001"),
     ("speak", {"callId": "", "message": "a"}, ErrorCode.INVALID_PARAMS, "blank"),
     ("end", {"callId": "x" * 300}, ErrorCode.INVALID_PARAMS, "256"),
