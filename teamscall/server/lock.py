@@ -28,10 +28,11 @@ def sole_use(journal: Path) -> Iterator[None]:
     Raises:
         ListenError: another bridge holds it.
     """
-    path = journal.with_name(f"{journal.name}.lock")
+    # Beside the file itself: a link to it, in whatever folder, is the same journal.
+    path = Path(f"{os.path.realpath(journal)}.lock")
     lock = FileLock(str(path), timeout=0, mode=0o600)
     try:
-        journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise ListenError(

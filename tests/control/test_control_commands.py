@@ -217,12 +217,17 @@ def test_a_killed_bridge_blocks_nothing(folder: Path) -> None:
 
 
 def test_two_bridges_never_share_a_journal(folder: Path) -> None:
+    (folder / "elsewhere").mkdir()
+    link = folder / "elsewhere" / "linked.sqlite3"
+    link.symlink_to(folder / "journal.sqlite3")
     with a_bridge(folder) as first:
-        with served(folder, "--engine", "echo") as second:
-            assert second.process.wait(COMMAND_S) == ExitCode.UNAVAILABLE
-            second._reader.join(COMMAND_S)
-        assert f"process {first.process.pid}" in second.text
-        assert "journal.path" in second.text
+        for path in (folder / "journal.sqlite3", link):
+            env = {"TEAMSCALL_JOURNAL_PATH": str(path)}
+            with served(folder, "--engine", "echo", env=env) as second:
+                assert second.process.wait(COMMAND_S) == ExitCode.UNAVAILABLE
+                second._reader.join(COMMAND_S)
+            assert f"process {first.process.pid}" in second.text
+            assert "journal.path" in second.text
         assert (folder / "journal.sqlite3.lock").stat().st_mode & 0o777 == 0o600
         assert teamscall(folder, "status").returncode == 0
         own = {"TEAMSCALL_JOURNAL_PATH": str(folder / "other.sqlite3")}
