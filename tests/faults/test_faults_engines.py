@@ -43,9 +43,10 @@ FAILS: dict[Fail, list[str]] = {
 
 
 def test_a_failure_costs_its_turn_and_the_next_one_is_answered(tmp_path: Path) -> None:
-    """E2 to E7: a bridge and a call for each, all at once."""
+    """E2 to E7: a bridge and a call for each, three at once: a starved loop cuts the
+    caller's words in pieces."""
 
-    async def one(fail: Fail) -> list[str]:
+    async def one(fail: Fail, few: asyncio.Semaphore) -> list[str]:
         lines = (
             ScriptLine(heard="one", answer="Well, this one fails.", fail=fail),
             ScriptLine(heard="two", answer="This one is fine."),
@@ -53,7 +54,11 @@ def test_a_failure_costs_its_turn_and_the_next_one_is_answered(tmp_path: Path) -
         script = Script(lines=lines, word_ms=40, pause_ms=20)
         home = tmp_path / fail
         voices = ScriptedEngine(script, deadlines=SOON)
-        async with bridge(home, voices, streaming=QUICK) as site, calling(site.url(), "c") as call:
+        async with (
+            few,
+            bridge(home, voices, streaming=QUICK) as site,
+            calling(site.url(), "c") as call,
+        ):
             for _ in range(2):
                 await call.talk(UTTERANCE)
                 await call.talk([SILENCE] * 40)
@@ -66,8 +71,9 @@ def test_a_failure_costs_its_turn_and_the_next_one_is_answered(tmp_path: Path) -
             return [turn.status for turn in site.of(TurnEnded) if turn.kind == "answer"]
 
     async def test() -> None:
+        few = asyncio.Semaphore(3)
         async with asyncio.TaskGroup() as group:
-            each = {fail: group.create_task(one(fail)) for fail in FAILS}
+            each = {fail: group.create_task(one(fail, few)) for fail in FAILS}
         assert {fail: done.result() for fail, done in each.items()} == FAILS
 
     run(test)
