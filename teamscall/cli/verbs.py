@@ -3,6 +3,7 @@ outbound."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -216,6 +217,11 @@ def _print_outbound(json_: bool, status: OutboundStatus) -> None:
         f"Placing calls is {on}; {status.ringing} ringing, {status.last_hour} of "
         f"{status.max_per_hour} in the last hour.",
     )
+    if status.kept is False:
+        print(
+            "teamscall: The bridge could not write this down: it does not outlive a restart.",
+            file=sys.stderr,
+        )
 
 
 def _print(json_: bool, result: msgspec.Struct | Mapping[str, Any], words: str) -> None:
@@ -236,7 +242,6 @@ def _stdin(timeout_s: float) -> str:
         InputError: nothing is, or it cannot be said.
         DeadlinePassed: it has no end.
     """
-    import sys
 
     from teamscall.errors import InputError
 

@@ -241,15 +241,16 @@ class Operator:
 
     async def outbound(self, asked: protocol.OutboundSwitch, by: str) -> protocol.OutboundStatus:
         """Allow or stop placing calls; None only asks."""
-        if asked.on is not None:
-            with self._audit("outbound", by) as entry:
-                entry.detail = "on" if asked.on else "off"
-                await self._outbound.switch(asked.on)
-                if asked.hang_up and not asked.on:
-                    for call in self._switchboard.calls:
-                        if call.setup.direction == "outbound":
-                            self._switchboard.end(call.setup.call_id, REASON)
-        return self._outbound_status()
+        if asked.on is None:
+            return self._outbound_status()
+        with self._audit("outbound", by) as entry:
+            entry.detail = "on" if asked.on else "off"
+            if asked.hang_up and not asked.on:  # now: the disk may take its time
+                for call in self._switchboard.calls:
+                    if call.setup.direction == "outbound":
+                        self._switchboard.end(call.setup.call_id, REASON)
+            kept = await self._outbound.switch(asked.on)
+        return msgspec.structs.replace(self._outbound_status(), kept=kept)
 
     # --- inside -----------------------------------------------------------
 

@@ -227,6 +227,7 @@ class OutboundStatus(_Camel, frozen=True):
     ringing: int
     last_hour: int
     max_per_hour: int
+    kept: bool | None = None  # of a switch that was just turned: whether a restart keeps it
 
 
 class JournalStatus(_Camel, frozen=True):

@@ -216,6 +216,18 @@ def test_a_killed_bridge_blocks_nothing(folder: Path) -> None:
     assert len(reasons) == 2
 
 
+def test_a_switch_that_is_not_written_down_is_said_to_be_lost_with_the_bridge(folder: Path) -> None:
+    with a_bridge(folder):
+        assert teamscall(folder, "outbound", "off").stderr == ""
+        kept = json.loads(teamscall(folder, "outbound", "off", "--json").stdout)
+        assert (kept["switchedOn"], kept["kept"]) == (False, True)
+    with a_bridge(folder, "--set", "journal.enabled=false"):
+        off = teamscall(folder, "outbound", "off")
+        assert off.returncode == ExitCode.OK
+        assert off.stdout.startswith("Placing calls is off")
+        assert "does not outlive a restart" in off.stderr
+
+
 def test_two_bridges_never_share_a_journal(folder: Path) -> None:
     (folder / "elsewhere").mkdir()
     link = folder / "elsewhere" / "linked.sqlite3"
