@@ -25,7 +25,7 @@ from teamscall.errors import InputError
 from teamscall.journal import schema
 from teamscall.journal.rows import Written, insert
 from teamscall.journal.spoken import Keep, Words
-from teamscall.journal.upkeep import Upkeep
+from teamscall.journal.upkeep import ALIVE, ALIVE_S, Upkeep
 from teamscall.text import printable
 
 FILE_NAME = "journal.sqlite3"
@@ -36,8 +36,9 @@ QUEUE_RECORDS = 4096
 BATCH_RECORDS = 256
 # A disk that failed is not asked again for this long.
 RETRY_S = 5.0
-# A writer with nothing to write looks this often whether something is to be removed.
-IDLE_S = 30.0
+# A writer with nothing to write looks this often whether something is to be removed, and
+# leaves its sign of life.
+IDLE_S = ALIVE_S
 
 # INCREMENTAL: room can be given back without writing the file anew; it has to come first.
 # WAL: readers never stop the writer. NORMAL: a power cut may cost the last records, a
@@ -365,12 +366,14 @@ def _close_interrupted(connection: sqlite3.Connection) -> None:
         UPDATE calls SET reason = 'interrupted', ended_by = 'bridge', closed_ms = max(
             opened_ms,
             coalesce(answered_ms, 0),
+            coalesce((SELECT CAST(value AS INTEGER) FROM switches WHERE name = ?), 0),
             coalesce((SELECT max(wall_ms) FROM turns
                 WHERE turns.call_id = calls.call_id), 0),
             coalesce((SELECT max(wall_ms) FROM events
                 WHERE events.call_id = calls.call_id), 0))
         WHERE closed_ms IS NULL
-        """
+        """,
+        (ALIVE,),
     )
     connection.execute(
         "UPDATE calls SET duration_ms = closed_ms - opened_ms"

@@ -22,6 +22,13 @@ SPARE = 0.05
 # Pages of 4 KiB that one step gives back.
 _PAGES = 1024
 _DAY_MS = 86_400_000
+# How exactly it is known until when a call went on that nobody ended.
+ALIVE_S = 10.0
+ALIVE = "alive"  # among the switches: when the bridge last lived with a call open, in ms
+_SIGN_OF_LIFE = """
+    INSERT OR REPLACE INTO switches (name, value)
+    SELECT ?, ? WHERE EXISTS (SELECT 1 FROM calls WHERE closed_ms IS NULL)
+"""
 
 
 class Upkeep:
@@ -39,6 +46,7 @@ class Upkeep:
         self._age_at = self._size_at = clock.now()
         self._trimming = False
         self._wipe_at: float | None = None
+        self._alive_at = clock.now() + ALIVE_S
 
     def wipe(self) -> None:
         """Words were removed. ``secure_delete`` blanks them in the file; until the log is
@@ -56,6 +64,9 @@ class Upkeep:
             sqlite3.Error: the file cannot be written.
         """
         now = self._clock.now()
+        if now >= self._alive_at:
+            self._alive_at = now + ALIVE_S
+            connection.execute(_SIGN_OF_LIFE, (ALIVE, str(self._clock.wall_ms())))
         if self.retention_days and now >= self._age_at:
             before_ms = self._clock.wall_ms() - self.retention_days * _DAY_MS
             if self._remove(connection, before_ms):

@@ -310,6 +310,42 @@ def test_calls_that_a_crash_left_open_are_closed_as_interrupted(path: Path) -> N
     assert found["done"].reason == "hangup-user"
 
 
+def test_a_silent_call_is_closed_when_the_bridge_was_last_alive(path: Path) -> None:
+    clock = ManualClock(wall_ms=T0)
+    journal = Journal(path, clock)
+    journal.open()
+    journal.record(opened())
+    wait_for(lambda: journal.written == 1)
+    for _ in range(6):
+        clock.advance(60)
+        assert journal.ask(lambda connection: 1, 0).result(10) == 1  # the writer looks round
+    wait_for(lambda: alive_at(path) == T0 + 360_000)
+    journal.close()
+    keep(path, opened("later", at=T0 + 400_000))  # of the next run, which dies at once
+    keep(path)
+    found = {call.call_id: call for call in readers.calls(path)}
+    assert (found["call-1"].reason, found["call-1"].duration_ms) == ("interrupted", 360_000)
+    assert found["later"].closed_ms == T0 + 400_000
+
+
+def test_no_sign_of_life_is_written_where_no_call_is_open(path: Path) -> None:
+    clock = ManualClock(wall_ms=T0)
+    journal = Journal(path, clock)
+    journal.open()
+    journal.record(opened())
+    journal.record(closed())
+    clock.advance(60)
+    assert journal.ask(lambda connection: 1, 0).result(10) == 1
+    journal.close()
+    assert alive_at(path) is None
+
+
+def alive_at(path: Path) -> int | None:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT value FROM switches WHERE name = 'alive'").fetchone()
+    return int(found[0]) if found else None
+
+
 WRITER = """
 import sys
 from pathlib import Path
