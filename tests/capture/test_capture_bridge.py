@@ -228,6 +228,7 @@ def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
 # --- the flood ------------------------------------------------------------------------
 
 
+@pytest.mark.load
 def test_a_flood_is_marked_as_dropped_and_delays_no_audio(tmp_path: Path) -> None:
     """P9: how late frames come, with captures and without, side by side in one run."""
     folder = tmp_path / "captures"
