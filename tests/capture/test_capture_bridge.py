@@ -141,6 +141,7 @@ async def place_hostile(url: str, call_id: str) -> bool:
     return let_in
 
 
+@pytest.mark.load
 def test_no_call_id_leads_to_another_folder(tmp_path: Path) -> None:
     """H9"""
     inside = tmp_path / "inside"
@@ -186,6 +187,7 @@ def test_a_killed_bridge_leaves_what_was_written_readable(tmp_path: Path) -> Non
 
 
 @linux
+@pytest.mark.load
 def test_a_full_disk_costs_the_capture_and_one_warning(tmp_path: Path) -> None:
     """P2"""
     folder = tmp_path / "captures"

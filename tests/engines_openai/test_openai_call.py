@@ -96,6 +96,7 @@ def test_a_conversation(voice: str) -> None:
 
 
 @pytest.mark.parametrize("voice", ["speech", "reading"])
+@pytest.mark.load
 def test_latency_is_little_more_than_the_vendors(voice: str) -> None:
     """With fake latencies the rest is ours: measured here, bounded generously."""
     slow = Settings(

@@ -168,6 +168,7 @@ def test_a_notification_is_heard_to_its_end() -> None:
     assert seen.turns() == []
 
 
+@pytest.mark.load
 def test_the_bots_own_voice_is_nobodys() -> None:
     """160 ms late and 12 dB softer, with real speech, over several answers."""
     story = "The train to the coast leaves at ten past nine, and it stops at every station."
