@@ -72,7 +72,8 @@ def speak(
     timeout: TimeoutOption = TIMEOUT_S,
     json_: JsonOption = False,
 ) -> None:
-    """Say exactly this in a running call, instead of whatever the bot is saying."""
+    """Say exactly this in a running call, instead of what the bot is saying; several wait for
+    each other."""
     said = _stdin(timeout) if text == "-" else text
     door = Door(config, socket, url, token_file, timeout)
     done = ask(door, lambda client: client.speak(call, said))
