@@ -9,7 +9,7 @@ from teamscall.errors import ConfigError, ExitCode, OutputLost, TeamscallError
 
 # These carry audio in real time. Whatever else is run beside them gives way: twenty commands
 # that started at once on two cores took the processor from a bridge's audio for seconds, and
-# with this niceness for some tens of milliseconds.
+# with this niceness for a tenth of one, while their interpreters start.
 KEEP_TIME = frozenset({"serve", "emulate", "demo", "fake-openai"})
 GIVE_WAY_NICENESS = 10
 
