@@ -28,6 +28,8 @@ ARROWS: dict[str, set[str]] = {
     "webhooks": COMMON | {"asking", "config", "calls.records", "journal", "wire.events"},
     "metrics": COMMON | {"config", "calls", "wire.events"},
     "capture": COMMON | {"config", "wire", "audio", "calls", "engines.base"},
+    "doctor": COMMON
+    | {"asking", "config", "wire", "audio", "engines", "emulator", "journal", "control"},
     "server": COMMON
     | {"config", "wire", "calls", "engines", "policy", "journal"}
     | {"outbound", "control", "webhooks", "metrics", "capture"},
