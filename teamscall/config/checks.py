@@ -15,6 +15,7 @@ from teamscall.config import models
 from teamscall.config.check_capture import check_capture
 from teamscall.config.check_control import check_control
 from teamscall.config.check_placing import check_placing
+from teamscall.config.check_public import check_public
 from teamscall.config.check_telling import telling
 from teamscall.config.findings import Finding, is_loopback
 from teamscall.config.findings import clear_text as _clear_text
@@ -94,6 +95,7 @@ def _findings(
     yield from _tools(config)
     yield from _outbound(config)
     yield from check_placing(config.outbound)
+    yield from check_public(config)
     yield from check_control(config.control)
     yield from telling(config)
     yield from check_capture(config.capture)

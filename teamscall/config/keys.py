@@ -30,9 +30,15 @@ def url(doc: str) -> msgspec.Meta:
     return key(doc, kind="url", pattern=_URL, allowed="an http or https URL")
 
 
+def address(doc: str) -> msgspec.Meta:
+    """An address of the bridge as the other side writes it: both spellings are in use."""
+    return key(doc, kind="url", pattern=_PUBLIC, allowed="a wss, https, ws or http URL")
+
+
 # An hour: no timeout of a call is usefully longer, and a typed-in zero too many is caught.
 LONGEST_MS = 3_600_000
 
 URL_PATH = r"^/[^\s?#]*\Z"
+_PUBLIC = r"^\Z|^(?:wss?|https?)://[^\s/?#]+[^\s?#]*\Z"
 _URL = r"^\Z|^https?://[^\s/]+"
 SET = r"\S"

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import field
 
 from teamscall.config.entries import Price, Tool, Webhook
-from teamscall.config.keys import LONGEST_MS, SET, URL_PATH, key, url
+from teamscall.config.keys import LONGEST_MS, SET, URL_PATH, address, key, url
 from teamscall.config.operate import Capture, Control, JournalFile, Metrics, Outbound
 from teamscall.config.secret import Secret
 from teamscall.config.talk import (
@@ -54,6 +54,13 @@ class Serve(msgspec.Struct, frozen=True):
             allowed="a path that begins with / and has no blank, ? or #",
         ),
     ] = "/teams-call/stream"
+    public_url: Annotated[
+        str,
+        address(
+            "Address registered with the gateway, path and all; doctor dials it. "
+            "Empty: there is no proxy or tunnel."
+        ),
+    ] = ""
     tls_cert: Annotated[str, key("Certificate chain (PEM); needs tls_key.", kind="path")] = ""
     tls_key: Annotated[str, key("Private key (PEM) of tls_cert.", kind="path")] = ""
     insecure: Annotated[
@@ -150,6 +157,13 @@ class StandIn(msgspec.Struct, frozen=True):
         tuple[str, ...],
         key("Call path prefixes; the call id is the segment that follows."),
     ] = ("/msteams/calling", "/voice/msteams/stream")
+    public_url: Annotated[
+        str,
+        address(
+            "Address registered in StandIn, path prefix and all; empty: that of "
+            "serve.public_url with a path of this table."
+        ),
+    ] = ""
     secret: Annotated[Secret, key("Secret registered for the bot in StandIn.")] = field(
         default_factory=Secret
     )

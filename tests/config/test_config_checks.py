@@ -74,6 +74,10 @@ def test_a_sound_configuration_says_nothing() -> None:
             "openai.api_key and streaming.openai_api_key are both given",
         ),
         ({"openai__base_url": "https://me:pw@mind.example.org/v1"}, "has credentials in it"),
+        ({"serve__public_url": "wss://me:pw@b.example.org/x"}, "public_url has credentials"),
+        ({"serve__public_url": "ftp://b.example.org/x"}, "is not a wss, https, ws or http URL"),
+        ({"serve__public_url": "wss://b.example.org/x?y"}, "is not a wss, https, ws or http URL"),
+        ({"standin__public_url": "wss://[::1/x"}, "standin.public_url is not a URL with a host"),
         ({"engine": "scripted"}, "scripted.path is empty"),
         ({"scripted__path": "no/such.script"}, "no/such.script does not exist"),
         ({"authorization__hook_command": ["no-such-program-"]}, "is not an executable"),
@@ -157,6 +161,31 @@ def test_risks_are_warnings(overrides: dict[str, object], words: str) -> None:
     assert len(warnings) == 1, warnings
     assert words in warnings[0]
     assert SECRET not in warnings[0]
+
+
+PUBLIC = "wss://bridge.example.org"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"serve__public_url": PUBLIC}, f"write {PUBLIC}/teams-call/stream"),
+        ({"serve__public_url": f"{PUBLIC}/voice/"}, "ends with a slash"),
+        ({"serve__public_url": "ws://bridge.example.org/x"}, "audio travels in clear"),
+        ({"standin__public_url": PUBLIC}, f"write {PUBLIC}/msteams/calling"),
+    ],
+)
+def test_a_doubtful_public_address_is_a_warning(overrides: dict[str, object], words: str) -> None:
+    problems, (warning,) = judge(**overrides)
+    assert problems == ()
+    assert words in warning
+
+
+@pytest.mark.parametrize(
+    "url", [f"{PUBLIC}/teams-call/stream", "https://b.example.org/of/a/proxy", "ws://127.0.0.1/x"]
+)
+def test_a_public_address_may_be_of_any_spelling_and_path(url: str) -> None:
+    assert judge(serve__public_url=url) == ((), ())
 
 
 def test_a_disabled_listener_needs_nothing() -> None:
