@@ -15,6 +15,7 @@ from teamscall.cli import (
     config,
     control,
     demo,
+    doctor,
     emulate,
     fake_openai,
     mcp,
@@ -61,6 +62,7 @@ emulate.register(app)
 verbs.register(app)
 status.register(app)
 config.register(app)
+doctor.register(app)
 fake_openai.register(app)
 control.register(app)
 tail.register(app)
