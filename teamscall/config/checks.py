@@ -11,6 +11,8 @@ import datetime
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
+import msgspec
+
 from teamscall.config import models
 from teamscall.config.check_capture import check_capture
 from teamscall.config.check_control import check_control
@@ -78,8 +80,7 @@ def check(config: Config, origins: Mapping[str, str], today: datetime.date) -> I
     """Everything that makes no sense in ``config``; ``origins`` say where it was written."""
     for finding in _findings(config, origins, today):
         stated = [origins[key] for key in finding.keys if origins.get(key, "default") != "default"]
-        where = f" ({stated[0]})" if stated else ""
-        yield Finding(finding.fatal, finding.keys, finding.text + where)
+        yield msgspec.structs.replace(finding, origin=stated[0] if stated else "")
 
 
 def _findings(

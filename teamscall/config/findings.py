@@ -20,7 +20,12 @@ class Finding(msgspec.Struct, frozen=True):
 
     fatal: bool
     keys: tuple[str, ...]
-    text: str
+    text: str  # what; then "; " and what to do
+    origin: str = ""  # where the first of the keys that is written somewhere was
+
+    @property
+    def line(self) -> str:
+        return f"{self.text} ({self.origin})" if self.origin else self.text
 
 
 def error(text: str, *keys: str) -> Finding:

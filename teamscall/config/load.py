@@ -14,7 +14,6 @@ import datetime
 import difflib
 import functools
 import os
-import stat
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -29,16 +28,22 @@ from teamscall.config.options import (
     Option,
     camel_case,
     convert,
-    entry_options,
     options,
     parse_text,
     tables,
 )
-from teamscall.config.reading import Entries, read_entries
-from teamscall.config.secret import Secret
-from teamscall.config.source import TomlFile, read_toml
+from teamscall.config.reading import read_entries
+from teamscall.config.secret_sources import (
+    FALLBACK_VARIABLES,
+    readable_by_others,
+    resolve_secret,
+    sources,
+    with_secrets,
+)
+from teamscall.config.source import TomlFile, parse_toml, read_toml
+from teamscall.config.told import Parts, Told, lines, told
 from teamscall.config.tree import Config
-from teamscall.config.words import either, lines, unknown_key, wrong_value
+from teamscall.config.words import about, either, unknown_key, wrong_value
 from teamscall.errors import ConfigError
 from teamscall.text import printable
 
@@ -56,15 +61,6 @@ _NOT_OPTIONS = frozenset(
     }
 )
 
-# Seen where the plugin's users already keep it; only when no other source is given.
-_FALLBACK_VARIABLES = {
-    "streaming.openai_api_key": "OPENAI_API_KEY",
-    "openai.base_url": "OPENAI_BASE_URL",
-}
-
-# A secret is at most a few hundred characters: a longer file is another file.
-_MAX_SECRET_BYTES = 65_536
-
 
 class Loaded(msgspec.Struct, frozen=True):
     """A configuration and its story."""
@@ -73,6 +69,17 @@ class Loaded(msgspec.Struct, frozen=True):
     origins: Mapping[str, str]  # by path, for every option: "file teamscall.toml line 12"
     warnings: tuple[str, ...]
     path: Path | None  # None: there is no file
+
+
+class Examined(msgspec.Struct, frozen=True):
+    """A configuration as far as it can be read, and all that is wrong with it."""
+
+    config: Config  # what is wrong has its default in it
+    origins: Mapping[str, str]
+    problems: tuple[Told, ...]
+    warnings: tuple[Told, ...]
+    path: Path | None
+    empty: bool = False  # the file is there and has nothing in it
 
 
 class _Given(msgspec.Struct, frozen=True):
@@ -119,15 +126,54 @@ def load_config(
     Raises:
         ConfigError: with every problem found in ``problems``.
     """
+    seen = examine(
+        path,
+        env=env,
+        flags=flags,
+        flag_names=flag_names,
+        cross_checks=cross_checks,
+        only=only,
+        today=today,
+    )
+    if seen.problems:
+        problems = seen.problems
+        count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+        where = f" ({seen.path})" if seen.path is not None and not seen.empty else ""
+        raise ConfigError(f"The configuration has {count}{where}.", problems=problems)
+    return Loaded(config=seen.config, origins=seen.origins, warnings=seen.warnings, path=seen.path)
+
+
+def examine(
+    path: Path | None = None,
+    *,
+    env: Mapping[str, str],
+    flags: Mapping[str, object] | None = None,
+    flag_names: Mapping[str, str] | None = None,
+    cross_checks: bool = True,
+    only: Container[str] | None = None,
+    today: datetime.date | None = None,
+    contents: bytes | None = None,
+) -> Examined:
+    """What ``load_config`` loads, right or wrong.
+
+    Args:
+        contents: taken for what is in ``path``, which need not be there.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no TOML.
+    """
     problems: list[str] = []
     warnings: list[str] = []
-    file = _find(path, env)
+    if path is not None and contents is not None:
+        file: TomlFile | None = parse_toml(path, contents)
+    else:
+        file = _find(path, env)
     given: dict[str, _Given] = {}
     if file is not None:
         _lay(given, dict(_from_file(file, problems)))
     _lay(given, dict(_from_env(env, warnings)))
     _lay(given, dict(_from_flags(flags or {}, flag_names or {}, problems)))
-    for name, variable in _FALLBACK_VARIABLES.items():
+    for name, variable in FALLBACK_VARIABLES.items():
         if not options()[name].secret and name not in given and env.get(variable):
             origin = f"environment {variable}"
             given[name] = _Given(env[variable], origin, Path.cwd(), text=True)
@@ -152,27 +198,25 @@ def load_config(
             values[entries.name] = entries.value
             origins.update(entries.origins)
             if entries.name == "webhooks":
-                values["webhooks"] = _with_secrets(entries, origins, env, problems, warnings)
+                values["webhooks"] = with_secrets(entries, origins, env, problems, warnings)
     for option in options().values():
         if option.secret and (only is None or option.path in only):
-            _resolve_secret(option, values, origins, env, problems, warnings, broken)
-    if file is not None:
-        warnings.extend(_readable_by_others(file, given, values))
+            resolve_secret(option, values, origins, env, problems, warnings, broken)
+    if file is not None and file.path.exists():
+        warnings.extend(readable_by_others(file.path, _inline_secrets(given, values)))
 
     config = _build(Config, "", values)
     if cross_checks and only is None:
         for finding in checks.check(config, origins, today or datetime.date.today()):
             if broken.isdisjoint(finding.keys):
-                (problems if finding.fatal else warnings).append(finding.text)
-    if problems:
-        count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
-        where = f" ({file.path})" if file is not None and file.document else ""
-        raise ConfigError(f"The configuration has {count}{where}.", problems=lines(problems))
-    return Loaded(
+                (problems if finding.fatal else warnings).append(about(finding, config))
+    return Examined(
         config=config,
         origins=origins,
+        problems=lines(problems),
         warnings=lines(warnings),
         path=file.path if file is not None else None,
+        empty=file is not None and not file.document,
     )
 
 
@@ -200,9 +244,9 @@ def _lay(given: dict[str, _Given], layer: Mapping[str, _Given]) -> None:
     a layer gives, those below have no say."""
     for option in options().values():
         if option.secret:
-            sources = _sources(option)
-            if any(key in layer and layer[key].value for key in sources):
-                for key in sources:
+            keys = sources(option.path)
+            if any(key in layer and layer[key].value for key in keys):
+                for key in keys:
                     given.pop(key, None)
     given.update(layer)
 
@@ -211,7 +255,7 @@ def _from_file(file: TomlFile, problems: list[str]) -> Iterator[tuple[str, _Give
     base = file.path.absolute().parent
     for name, spelt, value in _known_keys(file, file.document, "", (), problems):
         if isinstance(value, dict):
-            problems.append(f"{name}: a table where a value is expected ({file.where(*spelt)})")
+            problems.append(told(name, "a table where a value is expected", file.where(*spelt)))
             continue
         yield name, _Given(value, file.where(*spelt), base)
 
@@ -231,13 +275,12 @@ def _known_keys(
         spelt = (*around, key)
         name = prefix + _canonical(key, prefix)
         if name not in options() and name not in tables():
-            problems.append(unknown_key(prefix + key, isinstance(value, dict), file.where(*spelt)))
+            problems.append(unknown_key(prefix + key, value, file.where(*spelt)))
             continue
         if name in seen:
-            problems.append(
-                f"{name}: given twice, as {seen[name]} and as {key} "
-                f"({file.where(*around, seen[name])}, {file.where(*spelt)})"
-            )
+            twice = f"given twice, as {seen[name]} and as {key}"
+            where = f"{file.where(*around, seen[name])}, {file.where(*spelt)}"
+            problems.append(told(name, twice, where, "take one of the two out"))
             continue
         seen[name] = key
         if name in options():
@@ -245,7 +288,7 @@ def _known_keys(
         elif isinstance(value, dict):
             yield from _known_keys(file, value, f"{name}.", spelt, problems)
         else:
-            problems.append(f"{name}: a value where a table is expected ({file.where(*spelt)})")
+            problems.append(told(name, "a value where a table is expected", file.where(*spelt)))
 
 
 def _canonical(key: str, prefix: str) -> str:
@@ -274,7 +317,13 @@ def _from_env(env: Mapping[str, str], warnings: list[str]) -> Iterator[tuple[str
         # Not an error: Kubernetes sets TEAMSCALL_PORT and its like for a service of that name.
         close = either(difflib.get_close_matches(variable, by_variable, n=2, cutoff=0.8))
         meant = f"; did you mean {close}?" if close else ""
-        warnings.append(f"environment {printable(variable, 80)} is no option{meant}")
+        origin = f"environment {variable}"
+        warnings.append(
+            Told(
+                f"environment {printable(variable, 80)} is no option{meant}",
+                Parts(variable, "", origin, "", meant.removeprefix("; ")),
+            )
+        )
 
 
 def _from_flags(
@@ -286,7 +335,7 @@ def _from_flags(
         flag = names.get(path) or "--" + path.rpartition(".")[2].replace("_", "-")
         name = _canonical_path(path)
         if name not in options():
-            problems.append(unknown_key(path, False, f"flag {flag}"))
+            problems.append(unknown_key(path, None, f"flag {flag}"))
             continue
         yield name, _Given(value, f"flag {flag}", Path.cwd(), text=isinstance(value, str))
 
@@ -302,128 +351,18 @@ def _read(option: Option, one: _Given) -> object:
     return one.value
 
 
-# --- secrets ----------------------------------------------------------------------
-
-
-def _sources(option: Option) -> tuple[str, str, str]:
-    """The keys that may give a secret: itself, by a file, by an environment variable."""
-    return option.path, f"{option.path}_file", f"{option.path}_env"
-
-
-def _resolve_secret(
-    option: Option,
-    values: dict[str, object],
-    origins: dict[str, str],
-    env: Mapping[str, str],
-    problems: list[str],
-    warnings: list[str],
-    broken: set[str],
-) -> None:
-    """Put the secret's value in place, from the one source that is given."""
-    name, by_file, by_env = _sources(option)
-    sources = [key for key in (name, by_file, by_env) if values.get(key)]
-    if not broken.isdisjoint((name, by_file, by_env)):
-        broken.add(name)  # already told; "missing" would be a second, wrong complaint
-        return
-    if len(sources) > 1:
-        stated = " and ".join(f"{key} ({origins[key]})" for key in sources)
-        problems.append(f"{name}: has two sources, {stated}; keep one")
-        broken.add(name)
-        return
-    try:
-        if sources == [by_file]:
-            path = Path(str(values[by_file]))
-            values[name] = Secret(_secret_of_file(path, by_file, warnings))
-            origins[name] = f"file {path}, named by {by_file} ({origins[by_file]})"
-        elif sources == [by_env]:
-            variable = str(values[by_env])
-            if not env.get(variable):
-                raise ConfigError(f"names {printable(variable, 80)}, which is not set")
-            values[name] = Secret(env[variable])
-            origins[name] = f"environment {variable}, named by {by_env} ({origins[by_env]})"
-        elif not sources and (variable := _FALLBACK_VARIABLES.get(name, "")) and env.get(variable):
-            values[name] = Secret(env[variable])
-            origins[name] = f"environment {variable}"
-    except ConfigError as error:
-        problems.append(f"{sources[0]}: {error.message} ({origins[sources[0]]})")
-        broken.add(name)
-    value = values.get(name)
-    if isinstance(value, Secret) and value.reveal() != value.reveal().strip(" \t\r\n\"'"):
-        warnings.append(
-            f"{name} begins or ends with a blank or a quote, which counts as part of it; "
-            f"the other side must have the same ({origins[name]})"
-        )
-
-
-def _with_secrets(
-    webhooks: Entries,
-    origins: dict[str, str],
-    env: Mapping[str, str],
-    problems: list[str],
-    warnings: list[str],
-) -> tuple[Webhook, ...]:
-    """The webhooks that were read, each with the value of its secret."""
-    known = entry_options("webhooks")["secret"]
-    resolved: list[Webhook] = []
-    for place, webhook in zip(
-        webhooks.places, cast(tuple[Webhook, ...], webhooks.value), strict=True
-    ):
-        option = msgspec.structs.replace(known, path=f"{place}.secret")
-        given = (webhook.secret, webhook.secret_file, webhook.secret_env)
-        values: dict[str, object] = dict(zip(_sources(option), given, strict=True))
-        stated = origins | dict.fromkeys(values, origins[place])
-        _resolve_secret(option, values, stated, env, problems, warnings, set())
-        resolved.append(msgspec.structs.replace(webhook, secret=values[option.path]))
-        origins[option.path] = stated[option.path]
-    return tuple(resolved)
-
-
-def _secret_of_file(path: Path, key: str, warnings: list[str]) -> str:
-    """A secret file's text without exactly one trailing newline (editors and echo add it)."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_SECRET_BYTES + 1)
-            mode = os.fstat(file.fileno()).st_mode
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or "no such path"
-        raise ConfigError(f"{path} cannot be read: {reason}") from error
-    if len(data) > _MAX_SECRET_BYTES:
-        raise ConfigError(f"{path} is longer than {_MAX_SECRET_BYTES} bytes")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text") from error
-    if text.endswith("\n"):
-        text = text[:-1].removesuffix("\r")
-    if not text:
-        raise ConfigError(f"{path} is empty")
-    if _open_to_others(mode):
-        warnings.append(f"{key}: {path} can be read by other users; chmod 600 it")
-    return text
-
-
-def _readable_by_others(
-    file: TomlFile, given: Mapping[str, _Given], values: Mapping[str, object]
-) -> Iterator[str]:
-    secrets = [
+def _inline_secrets(given: Mapping[str, _Given], values: Mapping[str, object]) -> list[str]:
+    """The secrets that stand in the file itself."""
+    found = [
         name
         for name, one in given.items()
         if options()[name].secret and one.value and one.origin.startswith("file ")
     ]
-    secrets += [
+    return found + [
         f"webhooks[{number}].secret"
         for number, one in enumerate(cast(tuple[Webhook, ...], values.get("webhooks", ())))
         if one.secret and not (one.secret_file or one.secret_env)
     ]
-    if secrets and _open_to_others(file.path.stat().st_mode):
-        yield (
-            f"{file.path} holds {' and '.join(secrets)} and can be read by other users; "
-            "chmod 600 it, or move the secret to a file of its own"
-        )
-
-
-def _open_to_others(mode: int) -> bool:
-    return os.name == "posix" and bool(mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
 # --- the tree ---------------------------------------------------------------------

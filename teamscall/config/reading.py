@@ -19,6 +19,7 @@ from teamscall.config.entries import (
 )
 from teamscall.config.options import Option, convert, entry_options
 from teamscall.config.source import TomlFile
+from teamscall.config.told import Parts, Told, told
 from teamscall.config.words import wrong_value
 from teamscall.text import printable
 
@@ -45,7 +46,7 @@ def _tools(file: TomlFile, given: object, problems: list[str]) -> Entries:
     found, origins = _array(file, "tools", "tool", given, problems)
     for place, problem in told_together(found):
         where = origins[place.removesuffix(".name")]
-        problems.append(f"{place}: {problem} ({where})")
+        problems.append(told(place, problem, where))
     whole = tuple(Tool(**values) for values in found.values())  # type: ignore[arg-type]
     return Entries("tools", whole, origins)
 
@@ -54,7 +55,7 @@ def _webhooks(file: TomlFile, given: object, problems: list[str]) -> Entries:
     """Their secrets are as they were written: a file or variable is still to be read."""
     found, origins = _array(file, "webhooks", "webhook", given, problems)
     for place, problem in told_of_webhooks(found):
-        problems.append(f"{place}: {problem} ({origins[place]})")
+        problems.append(told(place, problem, origins[place]))
     whole = tuple(Webhook(**values) for values in found.values())  # type: ignore[arg-type]
     return Entries("webhooks", whole, origins, tuple(found))
 
@@ -64,7 +65,8 @@ def _array(
 ) -> tuple[dict[str, dict[str, object]], dict[str, str]]:
     """What is right of an array's tables, by place; and where each place is."""
     if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
-        problems.append(f"{table}: write each {one} as {HEADERS[table]} ({file.where(table)})")
+        form = f"write each {one} as {HEADERS[table]}"
+        problems.append(told(table, form, file.where(table), form))
         given = []
     found: dict[str, dict[str, object]] = {}
     origins: dict[str, str] = {}
@@ -87,9 +89,8 @@ def _prices(file: TomlFile, given: object, problems: list[str]) -> Entries:
         place, spelt = f'prices."{model}"', ("prices", model)
         if not isinstance(table, dict):
             # Also a model whose name has a dot and was not quoted ends here.
-            problems.append(
-                f"prices: write each price as {HEADERS['prices']} ({file.where(*spelt)})"
-            )
+            form = f"write each price as {HEADERS['prices']}"
+            problems.append(told("prices", form, file.where(*spelt), form))
             continue
         before = len(problems)
         values = _entry(file, "prices", place, spelt, table, problems)
@@ -118,11 +119,13 @@ def _entry(
         name = by_spelling.get(key)
         if name is None:
             close = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
-            meant = f"; did you mean {close[0]}?" if close else ""
-            problems.append(f"unknown key {place}.{printable(key, 80)} ({where}){meant}")
+            meant = f"did you mean {close[0]}?" if close else ""
+            path = f"{place}.{printable(key, 80)}"
+            text = f"unknown key {path} ({where})" + (f"; {meant}" if meant else "")
+            problems.append(Told(text, Parts(path, "", where, "", meant)))
             continue
         if name in tried:
-            problems.append(f"{place}.{name}: given twice ({where})")
+            problems.append(told(f"{place}.{name}", "given twice", where))
             continue
         tried.add(name)
         option = msgspec.structs.replace(known[name], path=f"{place}.{name}")
@@ -131,7 +134,7 @@ def _entry(
         except (ValueError, msgspec.ValidationError):
             problems.append(wrong_value(option, value, where))
     problems += [
-        f"{place}.{name}: missing ({file.where(*spelt)})"
+        told(f"{place}.{name}", "missing", file.where(*spelt))
         for name, option in known.items()
         if _is_required(option) and name not in tried
     ]

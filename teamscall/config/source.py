@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
+from teamscall.config.syntax import syntax_error
+from teamscall.config.told import Parts, Told
 from teamscall.errors import ConfigError
-from teamscall.text import printable
 
 # A configuration is a few kilobytes; whatever is larger is another file.
 MAX_FILE_BYTES = 1_048_576
@@ -25,7 +26,6 @@ _DOTTED = rf"{_BARE}(?:\s*\.\s*{_BARE})*"
 _HEADER = re.compile(rf"^\s*\[\[?\s*({_DOTTED})\s*\]")
 _ASSIGNED = re.compile(rf"^\s*({_DOTTED})\s*=")
 _PART = re.compile(_BARE)
-_AT = re.compile(r"^(?P<what>.*?) ?\((?:at line (?P<line>\d+), column (?P<column>\d+)|.*)\)$")
 
 
 class TomlFile(msgspec.Struct, frozen=True):
@@ -59,35 +59,37 @@ def read_toml(path: Path) -> TomlFile:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or "no such path"
-        raise _unusable(f"{path}: cannot be read: {reason}") from error
+        raise _unusable(f"{path}: cannot be read: {reason}", Parts(origin=str(path))) from error
+    return parse_toml(path, data)
+
+
+def parse_toml(path: Path, data: bytes) -> TomlFile:
+    """``data`` as the contents of ``path``, which is not looked at.
+
+    Raises:
+        ConfigError: as ``read_toml``.
+    """
     if len(data) > MAX_FILE_BYTES:
-        raise _unusable(f"{path}: longer than {MAX_FILE_BYTES} bytes")
+        raise _unusable(f"{path}: longer than {MAX_FILE_BYTES} bytes", Parts(origin=str(path)))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise _unusable(f"{path} line {line}: not UTF-8") from error
+        parts = Parts(origin=f"file {path.name} line {line}", suggestion="save it as UTF-8")
+        raise _unusable(f"{path} line {line}: not UTF-8", parts) from error
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise _unusable(f"{path}{_syntax(str(error), text)}") from error
+        found = syntax_error(str(error), text)
+        where = f" line {found.line} column {found.column}" if found.line else ""
+        origin = f"file {path.name}" + (f" line {found.line}" if found.line else "")
+        parts = Parts("", "", origin, "", found.suggestion, found.excerpt)
+        raise _unusable(f"{path}{where}: {found.what}", parts) from error
     return TomlFile(path=path, document=document, lines=key_lines(text))
 
 
-def _unusable(problem: str) -> ConfigError:
-    return ConfigError(
-        "The configuration file cannot be used.", problems=(printable(problem, 1000),)
-    )
-
-
-def _syntax(message: str, text: str) -> str:
-    match = _AT.match(message)
-    if match is None:
-        return f": {printable(message)}"
-    if match["line"] is None:  # "(at end of document)"
-        last = text.splitlines() or [""]
-        return f" line {len(last)} column {len(last[-1]) + 1}: {printable(match['what'])}"
-    return f" line {match['line']} column {match['column']}: {printable(match['what'])}"
+def _unusable(problem: str, parts: Parts) -> ConfigError:
+    return ConfigError("The configuration file cannot be used.", problems=(Told(problem, parts),))
 
 
 def key_lines(text: str) -> dict[tuple[str, ...], int]:

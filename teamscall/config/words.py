@@ -7,29 +7,32 @@ from __future__ import annotations
 
 import difflib
 
+from teamscall.config.differing import value_of
 from teamscall.config.entries import ENTRIES
+from teamscall.config.findings import Finding
 from teamscall.config.options import Option, camel_case, options, tables
+from teamscall.config.renamed import renamed
 from teamscall.config.secret import MASK
+from teamscall.config.told import Parts, Told
+from teamscall.config.tree import Config
 from teamscall.text import printable
-
-# A finding quotes at most two paths and a value.
-_MAX_LINE = 1000
-
-
-def lines(texts: list[str]) -> tuple[str, ...]:
-    """One safe line each: file names and values of any kind may be quoted in them."""
-    return tuple(printable(text, _MAX_LINE) for text in texts)
 
 
 def either(words: list[str]) -> str:
     return " or ".join(words)
 
 
-def unknown_key(path: str, is_table: bool, origin: str) -> str:
+def unknown_key(path: str, value: object, origin: str) -> Told:
+    is_table = isinstance(value, dict)
     what = "table" if is_table else "key"
-    close = _similar(path, is_table)
-    meant = f"; did you mean {either(close)}?" if close else ""
-    return f"unknown {what} {printable(path, 80)} ({origin}){meant}"
+    moved = renamed(path, value)
+    close = [] if moved else _similar(path, is_table)
+    meant = moved or (f"did you mean {either(close)}?" if close else "")
+    tail = f"; {meant}" if meant else ""
+    return Told(
+        f"unknown {what} {printable(path, 80)} ({origin}){tail}",
+        Parts(printable(path, 80), "", origin, "", meant),
+    )
 
 
 def _similar(path: str, is_table: bool) -> list[str]:
@@ -59,20 +62,37 @@ def _similar(path: str, is_table: bool) -> list[str]:
     return [name for name in options() if name.rpartition(".")[2] in found][:2]
 
 
-def wrong_value(option: Option, value: object, origin: str) -> str:
-    if option.secret:
-        shown = MASK
-    elif option.kind == "url":
-        shown = _without_credentials(str(value))
-    else:
-        shown = _shown(value)
+def wrong_value(option: Option, value: object, origin: str) -> Told:
+    text_of = printable(shown(option, value), 80)
     unit = f" {option.unit}" if option.unit else ""
-    text = f"{option.path}: {printable(shown, 80)} is not {option.allowed}{unit} ({origin})"
+    text = f"{option.path}: {text_of} is not {option.allowed}{unit} ({origin})"
+    meant = ""
     if option.choices and isinstance(value, str):
         close = difflib.get_close_matches(value.lower(), option.choices, n=1)
-        if close:
-            text += f"; did you mean {close[0]}?"
-    return text
+        meant = f"did you mean {close[0]}?" if close else ""
+    tail = f"; {meant}" if meant else ""
+    return Told(text + tail, Parts(option.path, text_of, origin, option.allowed + unit, meant))
+
+
+def about(finding: Finding, config: Config) -> Told:
+    """What a check found, with the value of the first key that it rests on."""
+    _, _, remedy = finding.text.partition("; ")
+    path = finding.keys[0] if finding.keys else ""
+    option = options().get(path)
+    if option is None:
+        return Told(finding.line, Parts(path, "", finding.origin, "", remedy))
+    value = shown(option, value_of(config, path))
+    allowed = option.allowed + (f" {option.unit}" if option.unit else "")
+    return Told(finding.line, Parts(path, value, finding.origin, allowed, remedy))
+
+
+def shown(option: Option, value: object) -> str:
+    """A value as a person reads it: a secret masked, a URL without its password."""
+    if option.secret:
+        return MASK if value else ""
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_shown(one) for one in value) + "]"
+    return _without_credentials(str(value)) if option.kind == "url" else _shown(value)
 
 
 def _shown(value: object) -> str:

@@ -323,7 +323,7 @@ def _gone(file: Path, instead: Path | None) -> ConfigError:
 
 def _fits_until_restart(config: Config, loaded: Loaded, needs_restart: tuple[str, ...]) -> None:
     findings = check(config, loaded.origins, datetime.date.today())
-    problems = tuple(finding.text for finding in findings if finding.fatal)
+    problems = tuple(finding.line for finding in findings if finding.fatal)
     if problems:
         raise ConfigError(
             "The configuration makes sense only after a restart.",

@@ -109,7 +109,7 @@ secret_file = "nowhere"
 """
     found = problems_of(tmp_path, text)
     assert found == [
-        "webhooks[1].events: ['call.began'] is not a list of call.started, call.answered, "
+        'webhooks[1].events: ["call.began"] is not a list of call.started, call.answered, '
         "call.turn, call.ended, outbound.ended (line 6)",
         "webhooks[0]: give it a url or a command, and not both (line 2)",
         "webhooks[4]: a command gets no signature: leave its secret out (line 14)",
