@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, get_args
 
 from teamscall.calls.settings import CallSettings, call_settings
 from teamscall.capture.expect import read_expectations
-from teamscall.capture.junit import junit
+from teamscall.capture.junit import Case, junit
 from teamscall.capture.suite import Task, Verdict, captures_in, judge
 from teamscall.errors import ExitCode, InputError
 from teamscall.text import printable
@@ -163,12 +163,17 @@ def exit_code(verdicts: Sequence[Verdict]) -> ExitCode:
 
 
 def write_junit(path: Path, verdicts: Sequence[Verdict], began_ms: int) -> None:
+    """As ``write_cases``."""
+    write_cases(path, [verdict.case() for verdict in verdicts], began_ms)
+
+
+def write_cases(path: Path, cases: Sequence[Case], began_ms: int) -> None:
     """For a CI; one that was there is replaced as a whole.
 
     Raises:
         InputError: it cannot be written.
     """
-    data = junit([v.case() for v in verdicts], suite="teamscall replay", began_ms=began_ms)
+    data = junit(cases, suite="teamscall replay", began_ms=began_ms)
     try:
         if path.exists() and not path.is_file():
             path.write_bytes(data)  # a pipe, or /dev/stdout

@@ -27,7 +27,9 @@ ARROWS: dict[str, set[str]] = {
     "control": COMMON | {"config", "calls", "outbound", "journal", "wire.events"},
     "webhooks": COMMON | {"asking", "config", "calls.records", "journal", "wire.events"},
     "metrics": COMMON | {"config", "calls", "wire.events"},
-    "capture": COMMON | {"config", "wire", "audio", "calls", "engines.base"},
+    # A recorded caller dials as the emulated one does.
+    "capture": COMMON
+    | {"config", "wire", "audio", "calls", "engines.base", "emulator.dial", "emulator.plan"},
     "doctor": COMMON
     | {"asking", "config", "wire", "audio", "engines", "emulator", "journal", "control"},
     "server": COMMON
@@ -37,7 +39,7 @@ ARROWS: dict[str, set[str]] = {
     "testing": COMMON | {"audio", "engines.offline"},
     "cli": COMMON
     | {"config", "wire", "audio", "calls", "engines", "emulator", "server", "journal", "testing"}
-    | {"control", "outbound", "capture"},
+    | {"control", "outbound", "capture", "doctor"},
 }
 OUTSIDE_PURE = {"asyncio", "socket", "logging", "time", "threading", "subprocess", "websockets"}
 
