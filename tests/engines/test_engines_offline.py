@@ -257,6 +257,7 @@ def test_a_decode_that_repeats_itself_is_not_trusted(
     assert suspicious(segment, 2.0) == suspected
 
 
+@pytest.mark.load
 @pytest.mark.offline
 @pytest.mark.skipif(bool(_absent), reason=f"the offline extra is not installed: {_absent}")
 def test_the_voice_speaks_as_fast_as_it_is_told() -> None:

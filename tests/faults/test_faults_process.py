@@ -204,7 +204,7 @@ def test_sigterm_ends_a_process_in_which_something_does_not_end(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "calls",
-    [200, pytest.param(1000, marks=pytest.mark.load)],
+    [100, pytest.param(1000, marks=pytest.mark.load)],
 )
 def test_many_calls_one_after_the_other_leave_nothing(tmp_path: Path, calls: int) -> None:
     """P8: so many answered, so many refused, by both dialects' sockets."""
