@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import msgspec
-import numpy as np
 
+from teamscall.audio.waveform import measure
 from teamscall.calls.events import Command
 from teamscall.capture import codec
 from teamscall.capture.expect import Facts, facts
@@ -22,14 +22,8 @@ from teamscall.errors import CaptureError
 from teamscall.text import printable
 from teamscall.wire import csharp, standin
 from teamscall.wire import events as wire
-from teamscall.wire.events import FRAME_BYTES, FRAME_MS
+from teamscall.wire.events import FRAME_MS
 
-# A frame louder than this is somebody speaking.
-SPEECH_DBFS = -45.0
-# Pauses up to this belong to an utterance.
-PAUSE_MS = 500
-# Shorter than this is a click.
-SHORTEST_MS = 60
 # What was heard and said is shown up to here.
 _SHOWN = 80
 
@@ -138,41 +132,25 @@ def _places(capture: Capture) -> tuple[Place, ...]:
         sound = tracks(capture)
     except CaptureError:
         return ()  # none in it
-    asked = [0.0, *(end for _, end in utterances(sound.caller))]
-    began = [start for start, _ in utterances(sound.bot)]
+    measured = measure(sound.caller, sound.bot)
+    asked = [0.0, *(span.end_ms for span in measured.caller.utterances)]
+    began = [span.start_ms for span in measured.bot.utterances]
     until = [*asked[1:], float("inf")]
     out = []
-    for index, (at_ms, end_ms) in enumerate(zip(asked, until, strict=True)):
+    for at_ms, end_ms in zip(asked, until, strict=True):
         answer = next((start for start in began if at_ms <= start < end_ms), None)
-        if index == 0 and answer is None:
-            out.append(Place(0.0, None))
-        else:
-            out.append(Place(at_ms, None if answer is None else round(answer - at_ms, 1)))
+        out.append(Place(at_ms, None if answer is None else round(answer - at_ms, 1)))
     return tuple(out)
-
-
-def utterances(pcm: bytes) -> list[tuple[float, float]]:
-    """Where somebody speaks, in milliseconds: 16 kHz s16le mono."""
-    whole = len(pcm) // FRAME_BYTES * FRAME_BYTES
-    frames = np.frombuffer(pcm[:whole], "<i2").reshape(-1, FRAME_BYTES // 2).astype(np.float64)
-    level = np.sqrt((frames**2).mean(axis=1)) / 32768 if len(frames) else np.zeros(0)
-    loud = np.flatnonzero(level > 10 ** (SPEECH_DBFS / 20))
-    out: list[tuple[float, float]] = []
-    for index in loud:
-        start, end = float(index * FRAME_MS), float((index + 1) * FRAME_MS)
-        if out and start - out[-1][1] <= PAUSE_MS:
-            out[-1] = (out[-1][0], end)
-        else:
-            out.append((start, end))
-    return [(start, end) for start, end in out if end - start >= SHORTEST_MS]
 
 
 # --- two of them ----------------------------------------------------------------------
 
 
 def points(recorded: Side, now: Side, *, speed: float = 1.0) -> tuple[Point, ...]:
-    """What is different, the worst first."""
-    out = [*_spoke(recorded, now), *_ended(recorded, now)]
+    """What is different, the worst first. At another ``speed`` the sound is another one: where
+    in it the bot spoke, and how soon, is then not compared."""
+    paced = speed == 1.0
+    out = [*_spoke(recorded, now, paced=paced), *_ended(recorded, now)]
     for key, old, new in (("heard", recorded.heard, now.heard), ("said", recorded.said, now.said)):
         if old is not None and new is not None and old != new:
             out.append(Point(key, f"{key} {_quoted(new)}, recorded {_quoted(old)}"))
@@ -183,14 +161,16 @@ def points(recorded: Side, now: Side, *, speed: float = 1.0) -> tuple[Point, ...
     ):
         if was is not None and came is not None and was != came:
             out.append(Point(key, f"{came} {key}, recorded {was}"))
-    if speed == 1.0:
+    if paced:
         out += _latencies(recorded, now)
     return tuple(sorted(out, key=lambda point: not point.fails))
 
 
-def _spoke(recorded: Side, now: Side) -> Iterator[Point]:
+def _spoke(recorded: Side, now: Side, *, paced: bool) -> Iterator[Point]:
     if recorded.answers and not now.answers:
         yield Point("spoke", "the bot did not speak at all; in the recording it did", True)
+        return
+    if not paced:
         return
     if len(recorded.places) != len(now.places):
         was, came = len(recorded.places) - 1, len(now.places) - 1

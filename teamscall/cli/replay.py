@@ -173,9 +173,10 @@ def replay(
         if given:
             raise typer.BadParameter(f"{option} goes {wants}")
     if live:
-        from teamscall.cli import replay_live, replay_live_view, replay_run
+        from teamscall.cli import logs, replay_live, replay_live_view, replay_run
         from teamscall.cli.outputs import check_writable
 
+        logs.set_up("text", "error")
         check_writable({"--junit": junit, "--capture": capture})
         wanted = replay_live.Wanted(
             captures=captures,

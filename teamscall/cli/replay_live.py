@@ -26,7 +26,6 @@ from teamscall.capture.live_line import Line, line
 from teamscall.capture.live_play import Player, Tap
 from teamscall.capture.reader import Capture, read
 from teamscall.capture.suite import captures_in
-from teamscall.cli import logs
 from teamscall.cli.emulate_capture import captured
 from teamscall.cli.stopping import stop_on_signals
 from teamscall.clock import SystemClock
@@ -83,7 +82,6 @@ def run(wanted: Wanted, talk: Callable[[str], None]) -> tuple[list[LiveVerdict],
             hint="Name one capture, or leave --capture out.",
         )
     _check(wanted, found, expectations)
-    logs.set_up("text", "error")
     if wanted.speed != 1.0:
         talk(
             f"at {wanted.speed:g} times the recorded speed: to the bridge the caller's sound comes "
