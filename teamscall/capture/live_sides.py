@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from teamscall.audio.waveform import measure
+from teamscall.audio.sounding import Hearing
+from teamscall.audio.waveform import Thresholds, measure
 from teamscall.calls.events import Command
 from teamscall.capture import codec
 from teamscall.capture.expect import Facts, facts
@@ -24,6 +25,8 @@ from teamscall.wire import csharp, standin
 from teamscall.wire import events as wire
 from teamscall.wire.events import FRAME_MS
 
+# A scripted voice's word lasts for 60 ms; nobody coughs in a bot's track.
+_THRESHOLDS = Thresholds(hearing=Hearing(shortest_ms=40.0))
 # What was heard and said is shown up to here.
 _SHOWN = 80
 
@@ -132,7 +135,7 @@ def _places(capture: Capture) -> tuple[Place, ...]:
         sound = tracks(capture)
     except CaptureError:
         return ()  # none in it
-    measured = measure(sound.caller, sound.bot)
+    measured = measure(sound.caller, sound.bot, thresholds=_THRESHOLDS)
     asked = [0.0, *(span.end_ms for span in measured.caller.utterances)]
     began = [span.start_ms for span in measured.bot.utterances]
     until = [*asked[1:], float("inf")]
