@@ -30,6 +30,10 @@ from teamscall.wire.events import Dropped, FromGateway, ToGateway
 SEND_TIMEOUT_S = 10.0
 
 
+def _as_it_is(link: Link) -> Link:
+    return link
+
+
 def _unwatched(_: EmulatorEvent) -> None:
     pass
 
@@ -44,12 +48,14 @@ async def run_call(
     tracks: Tracks | None = None,
     play: Callable[[bytes], None] | None = None,
     tap: Tap | None = None,
+    wrap: Callable[[Link], Link] | None = None,
 ) -> Report:
     """Play one call to its end.
 
     ``source`` is pulled every 20 ms and closed at the end. ``tracks`` keeps both sides'
     sound; ``play`` gets 640 bytes per 20 ms of what the caller hears (and must not block).
-    ``tap`` is told the raw messages.
+    ``tap`` is told the raw messages. ``wrap`` is given each link of the call, to put
+    something before it.
 
     Raises:
         HandshakeRefused: the upgrade was answered with something other than 101.
@@ -72,8 +78,9 @@ async def run_call(
             tracks=tracks,
             play=play,
         )
-        link = SocketLink(socket, plan.dial.dialect, target.call_id, tap)
-        shell = Shell(plan, target, side, link, clock, tap)
+        wrap = wrap or _as_it_is
+        link = wrap(SocketLink(socket, plan.dial.dialect, target.call_id, tap))
+        shell = Shell(plan, target, side, link, clock, tap, wrap)
         try:
             await shell.run()
         finally:
@@ -117,8 +124,10 @@ class Shell:
         link: Link,
         clock: Clock,
         tap: Tap | None = None,
+        wrap: Callable[[Link], Link] = _as_it_is,
     ) -> None:
         self._tap = tap
+        self._wrap = wrap
         self._plan = plan
         self._target = target
         self._side = side
@@ -197,7 +206,7 @@ class Shell:
         except TeamscallError as error:
             side.broken(f"no resume: {error.message}", clock.now())
             return
-        link = SocketLink(socket, "csharp", self._target.call_id, self._tap)
+        link = self._wrap(SocketLink(socket, "csharp", self._target.call_id, self._tap))
         await self._go_on(group, link, side.resumed)
 
     async def _go_on(

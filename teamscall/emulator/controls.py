@@ -11,7 +11,7 @@ from collections import deque
 
 import msgspec
 
-from teamscall.emulator.plan import DIGITS
+from teamscall.emulator.plan import DIGITS, Video
 from teamscall.emulator.sources import Source
 from teamscall.wire.events import RecordingStatus
 
@@ -44,6 +44,10 @@ class AskToSay(msgspec.Struct, frozen=True):
     text: str
 
 
+class ShowPicture(msgspec.Struct, frozen=True):
+    video: Video
+
+
 class HangUpNow(msgspec.Struct, frozen=True):
     reason: str
     interrupted: bool = False
@@ -54,7 +58,15 @@ class DropLink(msgspec.Struct, frozen=True):
 
 
 Command = (
-    Mute | PressDigit | SetRecording | SetParticipants | Play | AskToSay | HangUpNow | DropLink
+    Mute
+    | PressDigit
+    | SetRecording
+    | SetParticipants
+    | Play
+    | AskToSay
+    | ShowPicture
+    | HangUpNow
+    | DropLink
 )
 
 
@@ -94,6 +106,10 @@ class Controls:
     def ask_to_say(self, text: str) -> bool:
         """StandIn's ``assistant.say``: the bot must speak exactly this, now."""
         return self._put(AskToSay(text))
+
+    def show(self, video: Video) -> bool:
+        """Send one picture, once (StandIn)."""
+        return self._put(ShowPicture(video))
 
     def hang_up(self, reason: str = "hangup", *, interrupted: bool = False) -> bool:
         """End the call as the caller would."""

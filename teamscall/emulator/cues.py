@@ -11,7 +11,7 @@ from collections import deque
 
 from teamscall.emulator import happenings as seen
 from teamscall.emulator.diary import Diary
-from teamscall.emulator.plan import Plan
+from teamscall.emulator.plan import Plan, Video
 from teamscall.emulator.report import Pings, Samples
 from teamscall.wire.events import (
     DigitPressed,
@@ -79,7 +79,7 @@ class Cues:
             out += self.press(self._presses.popleft().digit, now)
         if plan.video is not None and self._standin and since_s >= self._next_video_s:
             self._next_video_s = since_s + plan.video.interval_s
-            out.append(self._picture(round(since_s * 1000)))
+            out.append(self._picture(plan.video, round(since_s * 1000)))
         if since_s >= self._next_ping_s:
             self._next_ping_s = since_s + plan.ping_interval_s
             self._pings += 1
@@ -120,6 +120,12 @@ class Cues:
             return []
         return [SayRequested(self._call_id, text)]
 
+    def show(self, video: Video, since_s: float, now: float) -> list[FromGateway]:
+        """One picture more, besides those of the plan."""
+        if not self._has("video", now):
+            return []
+        return [self._picture(video, round(since_s * 1000))]
+
     def ponged(self, pong: Pong, now: float) -> None:
         # C# pongs carry no ts: the oldest ping is meant.
         for ts, at in self._waiting:
@@ -142,9 +148,8 @@ class Cues:
     def pings(self) -> Pings:
         return Pings(self._pings, self._pongs, self._rtt.spread())
 
-    def _picture(self, timestamp_ms: int) -> FromGateway:
-        video, caller = self._plan.video, self._plan.caller
-        assert video is not None
+    def _picture(self, video: Video, timestamp_ms: int) -> FromGateway:
+        caller = self._plan.caller
         self.pictures += 1
         return VideoIn(
             self._call_id,

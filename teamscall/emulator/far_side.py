@@ -124,6 +124,7 @@ class FarSide:
         self._correlation_id = uuid.uuid4().hex
         self._auth: Auth | None = None
 
+        self._frame_s = FRAME_S / (1 + plan.skew_ppm / 1_000_000)  # on our clock
         self._slot = 0  # of the audio clock: frames that should have been sent
         self._seq = 0
         self._sent = 0
@@ -166,7 +167,7 @@ class FarSide:
         """When ``tick`` wants to be called again."""
         if self._started_at is None:
             return now + FRAME_S
-        return self._origin + self._slot * FRAME_S
+        return self._origin + self._slot * self._frame_s
 
     def tick(self, now: float, wall_ms: int) -> list[FromGateway]:
         """Everything that is due at ``now``."""
@@ -326,23 +327,23 @@ class FarSide:
 
     def _pass(self, caller: bytes) -> None:
         """20 ms of the audio clock pass, on both sides."""
-        since_s = self._slot * FRAME_S
+        since_s = self._slot * self._frame_s
         self._ear.slot(caller, self._origin + since_s, since_s)
         self._slot += 1
 
     def _slot_due(self, now: float) -> bool:
-        return self._origin + self._slot * FRAME_S <= now
+        return self._origin + self._slot * self._frame_s <= now
 
     def _speak(self, now: float) -> list[FromGateway]:
-        behind = now - (self._origin + self._slot * FRAME_S)
+        behind = now - (self._origin + self._slot * self._frame_s)
         if behind > MAX_BEHIND_S:
-            skipped = int(behind / FRAME_S)
+            skipped = int(behind / self._frame_s)
             self._skipped_ms += skipped * FRAME_MS
-            self._origin += skipped * FRAME_S
+            self._origin += skipped * self._frame_s
             self._diary.warn(f"this machine stood still for {behind:.1f} s: time skipped", now)
         out: list[FromGateway] = []
         while self._slot_due(now):
-            due = self._origin + self._slot * FRAME_S
+            due = self._origin + self._slot * self._frame_s
             frame = self._next_frame(now)
             if self.link_up:
                 self._lateness.add(now - due)
@@ -452,6 +453,8 @@ class FarSide:
                 return self._cues.set_participants(command.count, command.relative, now)
             case hands.AskToSay():
                 return self._cues.ask_to_say(command.text, now)
+            case hands.ShowPicture():
+                return self._cues.show(command.video, now - self._origin, now)
         return []
 
     # --- ending ---------------------------------------------------------------------------

@@ -98,6 +98,8 @@ class Plan(msgspec.Struct, frozen=True):
     ping_interval_s: float = PING_INTERVAL_S
     pong_timeout_s: float = PONG_TIMEOUT_S
 
+    skew_ppm: float = 0.0  # so much faster than ours runs the far side's clock
+
     # When to hang up. None: not for that reason.
     duration_s: float | None = None  # after the session start
     silence_s: float | None = None  # the input ended, the bot answered and has been silent
