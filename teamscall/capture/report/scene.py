@@ -253,8 +253,9 @@ class _Drawing:
                 width = max(1.5, self._x(span.end) - x)
                 yield Rect(x, _TURNS_Y, width, 18, "turn", title)
             if turn.audible:
-                x = self._x(turn.audible[0].start)
-                room = self._x(turn.audible[-1].end) - x - 6
+                widest = max(turn.audible, key=lambda span: span.end - span.start)
+                x = self._x(widest.start)
+                room = self._x(widest.end) - x - 6
                 figure = "" if turn.measured_ms is None else f", {turn.measured_ms:.0f} ms"
                 if text := fitted(f"{turn.number} {turn.kind}{figure}", room, 10.5):
                     yield Label(x + 4, _TURNS_Y + 13, text, "on-turn", 10.5)
@@ -310,7 +311,8 @@ class _Drawing:
         x = float(_LEFT)
         entries = [
             *((style, _STAGE_LABELS[name]) for name, style in STAGE_STYLES.items()),
-            ("loss-late", "late or lost frame"),
+            ("loss-late", "late frames"),
+            ("loss-lost", "lost frames, nothing to play"),
             ("closed", "recording closed"),
         ]
         for style, words in entries:
