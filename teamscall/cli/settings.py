@@ -27,7 +27,22 @@ def load(
         ConfigError: with every problem found.
         typer.BadParameter: a ``--set`` that is not KEY=VALUE.
     """
-    given: dict[str, object] = {
+    values, called = given(flags, pairs, names=names)
+    return load_config(path, env=os.environ, flags=values, flag_names=called)
+
+
+def given(
+    flags: Mapping[str, object],
+    pairs: Sequence[str] | None = None,
+    *,
+    names: Mapping[str, str] | None = None,
+) -> tuple[dict[str, object], dict[str, str]]:
+    """(values by key, what their flags are called) of the flags and pairs that were given.
+
+    Raises:
+        typer.BadParameter: a ``--set`` that is not KEY=VALUE.
+    """
+    values: dict[str, object] = {
         name: value.value if isinstance(value, enum.Enum) else value
         for name, value in flags.items()
         if value is not None
@@ -37,6 +52,6 @@ def load(
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
             raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--set")
-        given[key.strip()] = value
+        values[key.strip()] = value
         called[key.strip()] = f"--set {key.strip()}"
-    return load_config(path, env=os.environ, flags=given, flag_names=called)
+    return values, called

@@ -71,6 +71,18 @@ def tables() -> frozenset[str]:
     return frozenset(path.partition(".")[0] for path in options() if "." in path)
 
 
+def table_doc(name: str) -> str:
+    """What a table is about, in one line."""
+    hint = get_type_hints(Config)[name]
+    return (hint.__doc__ or "").strip().splitlines()[0]
+
+
+def constraints(option: Option) -> dict[str, object]:
+    """``ge``, ``le`` and ``pattern`` of a key; None where it has none."""
+    _, meta = get_args(option.annotation)
+    return {"ge": meta.ge, "le": meta.le, "pattern": meta.pattern}
+
+
 @functools.cache
 def entry_options(table: str) -> dict[str, Option]:
     """The keys of one entry of ``[[tools]]`` or ``[prices."model"]``, by name. Their

@@ -55,7 +55,8 @@ MOVED: Mapping[str, Moved] = {
     "outbound.answer_timeout_ms": Moved("outbound.ring_timeout_ms"),
     "realtime.instructions": Moved("response_system_prompt"),
     "realtime.turn_detection.type": Moved(
-        "realtime.turn_detection", words={"none": "local", "server_vad": "server_vad"}
+        "realtime.turn_detection",
+        words={"none": "local", "server_vad": "server", "semantic_vad": "semantic"},
     ),
     "realtime.turn_detection.silence_duration_ms": Moved("streaming.silence_duration_ms"),
     "realtime.turn_detection.threshold": Moved("streaming.vad_threshold"),
