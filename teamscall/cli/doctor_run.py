@@ -32,6 +32,7 @@ class Options(msgspec.Struct, frozen=True):
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     public_url: str = ""
+    time_servers: tuple[str, ...] = ()
     thorough: bool = False
     strict: bool = False
     timeout_s: float | None = None
@@ -90,6 +91,7 @@ def make_site(options: Options) -> Site:
         config_path=found.path,
         env=dict(os.environ),
         public_url=options.public_url,
+        time_servers=options.time_servers,
         thorough=options.thorough,
         origins=found.origins,
         problems=found.problems,
@@ -136,15 +138,14 @@ def last_failures(options: Options) -> None:
         TeamscallError: no bridge is running, or it does not answer.
     """
     from teamscall.cli.asking import Door, ask
-    from teamscall.control.protocol import RefusedOf
 
     try:
         found = ask(
             Door(options.config, timeout_s=options.timeout_s or 10.0),
-            lambda client: client.ask(RefusedOf()),
+            lambda client: client.status(),
         )
     except TeamscallError as error:
         if error.exit_code == ExitCode.UNAVAILABLE and not error.hint:
             error.hint = "Only a running bridge remembers them; start one with `teamscall serve`."
         raise
-    doctor_view.print_failures(found, json_=options.json)
+    doctor_view.print_failures(found.failures, json_=options.json)

@@ -19,7 +19,7 @@ from teamscall.doctor.running import OnProgress, Outcome, worst
 from teamscall.text import printable
 
 if TYPE_CHECKING:
-    from teamscall.control.protocol import Refused
+    from teamscall.control.protocol import Failure
     from teamscall.errors import ExitCode
 
 VERSION = 1  # of the JSON
@@ -166,15 +166,15 @@ def print_explained(check: Check, *, json_: bool) -> None:
         out.print(Text(f"It needs {', '.join(check.after)} first.", style="dim"))
 
 
-def print_failures(refused: Refused, *, json_: bool) -> None:
+def print_failures(failures: Sequence[Failure], *, json_: bool) -> None:
     """Whom the bridge turned away last."""
     if json_:
         import msgspec
 
-        listed = [msgspec.to_builtins(one) for one in refused.failures]
+        listed = [msgspec.to_builtins(one) for one in failures]
         print(json.dumps({"version": VERSION, "failures": listed}, indent=2, ensure_ascii=False))
         return
-    if not refused.failures:
+    if not failures:
         print("The bridge has turned nobody away since it started.", file=sys.stderr)
         return
     from teamscall.cli.moments import local
@@ -183,7 +183,7 @@ def print_failures(refused: Refused, *, json_: bool) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("WHEN", "FROM", "REASON", "WHY"):
         table.add_column(name, overflow="fold", no_wrap=name != "WHY")
-    for one in refused.failures:
+    for one in failures:
         times = f" ({one.times} times)" if one.times > 1 else ""
         table.add_row(
             Text(local(one.at_ms)), Text(one.address), Text(one.reason + times), Text(one.detail)

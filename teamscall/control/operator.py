@@ -76,6 +76,8 @@ class Site(msgspec.Struct, frozen=True):
     gateways: Callable[[], int]
     refusals: Callable[[], Mapping[str, int]]
     journal: Callable[[], protocol.JournalStatus]
+    failures: Callable[[], tuple[protocol.Failure, ...]] = tuple
+    taken_ms: Callable[[], dict[str, int]] = dict
 
 
 class _Entry:
@@ -290,6 +292,8 @@ class Operator:
             refusals=dict(site.refusals()),
             config_path=site.config_path,
             calls=tuple(self._shown(known) for known in self._known()),
+            failures=site.failures(),
+            taken_ms=site.taken_ms(),
         )
 
     def _outbound_status(self) -> protocol.OutboundStatus:

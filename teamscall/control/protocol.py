@@ -239,6 +239,17 @@ class JournalStatus(_Camel, frozen=True):
     lost: int = 0
 
 
+class Failure(_Camel, frozen=True):
+    """Somebody who was turned away, ``times`` for the same reason; not the doctor."""
+
+    at_ms: int
+    reason: str  # as in ``refusals``
+    address: str
+    call_id: str
+    detail: str
+    times: int
+
+
 class Status(_Camel, frozen=True):
     """The bridge as a whole, and its calls."""
 
@@ -260,6 +271,8 @@ class Status(_Camel, frozen=True):
     refusals: dict[str, int]
     config_path: str
     calls: tuple[CallStatus, ...]
+    failures: tuple[Failure, ...] = ()  # the last ones, newest first
+    taken_ms: dict[str, int] = {}  # by dialect, when somebody was last let in
 
 
 class CallsOf(_Params, frozen=True):

@@ -17,6 +17,8 @@ from teamscall import __version__
 from teamscall.calls.link import Exchange
 from teamscall.config import Config
 from teamscall.server.credentials import PreviousUse, Secrets
+from teamscall.server.echoing import AGENT, CALL_ID_PREFIX, MAX_ECHOES
+from teamscall.server.head import Head
 from teamscall.server.limits import FailedAttempts
 from teamscall.server.refusals import BODIES, RETRY_AFTER_S, STATUS, Refusal, Refusals
 from teamscall.server.scraping import PATH as METRICS_PATH
@@ -44,41 +46,6 @@ _SIGNATURE_REFUSALS: dict[str, Refusal] = {
 }
 
 
-class Head(msgspec.Struct, frozen=True):
-    """A request line and its headers; names are lower case, values the bytes as sent."""
-
-    method: str
-    target: str
-    headers: tuple[tuple[bytes, bytes], ...]
-
-    @property
-    def path(self) -> str:
-        """The target without its query, still percent-encoded."""
-        return self.target.partition("?")[0]
-
-    def raw(self, name: str) -> bytes | None:
-        """A header's value; several of the same name are joined, so that none is preferred."""
-        values = [value for key, value in self.headers if key == name.lower().encode()]
-        return b", ".join(values) if values else None
-
-    def header(self, name: str) -> str | None:
-        """The same as text: latin-1, which takes any byte."""
-        value = self.raw(name)
-        return None if value is None else value.decode("latin-1")
-
-    def texts(self) -> dict[str, str]:
-        """Every header as text, by its lower-case name."""
-        names = {key.decode("latin-1") for key, _ in self.headers}
-        return {name: self.header(name) or "" for name in names}
-
-    @property
-    def upgrades(self) -> bool:
-        """Whether this asks for a WebSocket."""
-        return _has_token(self.header("upgrade"), "websocket") and _has_token(
-            self.header("connection"), "upgrade"
-        )
-
-
 class Answer(msgspec.Struct, frozen=True):
     """A plain HTTP answer; the connection ends with it."""
 
@@ -95,6 +62,7 @@ class Ticket(msgspec.Struct, frozen=True):
     call_id: str | None = None
     stamps: frozenset[int] = frozenset()  # timestamps (ms) that verified, to be spent
     previous: bool = False  # it was made with the secret that is being replaced
+    doctor: bool = False  # of ``teamscall doctor``: it is echoed and is no call
 
 
 class OutcomeReport(msgspec.Struct, frozen=True):
@@ -113,7 +81,8 @@ class Gate:
     """Decides about every request head.
 
     ``open_sockets(dialect, host)`` counts this dialect's open sockets, of one host or
-    (``host`` None) of all. ``has_metrics``: there are some to be asked for.
+    (``host`` None) of all; ``open_echoes()`` the doctor's. ``has_metrics``: there are some
+    to be asked for. ``taken``: when somebody of a dialect was last let in.
     """
 
     def __init__(
@@ -122,10 +91,14 @@ class Gate:
         exchange: Exchange,
         refusals: Refusals,
         open_sockets: Callable[[Dialect, str | None], int],
+        open_echoes: Callable[[], int] = lambda: 0,
     ) -> None:
         self._exchange = exchange
         self._refusals = refusals
         self._open = open_sockets
+        self._open_echoes = open_echoes
+        self._doctor = False  # whose head is being examined
+        self.taken: dict[Dialect, float] = {}
         self._replays = ReplayGuard(config.standin.hmac_window_ms)
         self.attempts = FailedAttempts(
             config.bridge.max_failed_attempts, config.bridge.failed_attempts_window_ms / 1000
@@ -156,6 +129,15 @@ class Gate:
         of them on the port for metrics; ``now`` monotonic seconds; ``wall_ms`` epoch
         milliseconds. Spends nothing.
         """
+        self._doctor = (head.header("user-agent") or "").startswith(AGENT)
+        try:
+            return self._examine(head, address, dialects, now, wall_ms)
+        finally:
+            self._doctor = False
+
+    def _examine(
+        self, head: Head, address: str, dialects: Container[Dialect], now: float, wall_ms: int
+    ) -> Answer | Ticket | OutcomeReport | Scrape:
         path = head.path
         if path in ("/healthz", "/readyz"):
             return self._health(head, address, now)
@@ -173,8 +155,10 @@ class Gate:
 
     def claim(self, ticket: Ticket, address: str, now: float, wall_ms: int) -> Answer | None:
         """Spend the ticket's handshake and reserve the call; None when it may come in."""
+        if ticket.doctor and self._open_echoes() >= MAX_ECHOES:
+            return self.refuse("capacity", address, now, detail="several doctors at once")
         if ticket.call_id is None:
-            self._note_previous(ticket, address, now)
+            self._let_in(ticket, address, now)
             return None
         call_id = ticket.call_id
         # Every pair that verified is spent, or the other one would admit a second socket. Its
@@ -192,12 +176,15 @@ class Gate:
                 detail="this signature was used before: a replay, or a retry that was not signed "
                 "anew",
             )
-        if not self._exchange.reserve(call_id, _host(address)):
+        if not ticket.doctor and not self._exchange.reserve(call_id, _host(address)):
             return self.refuse("duplicate-call", address, now, call_id=call_id)
-        self._note_previous(ticket, address, now)
+        self._let_in(ticket, address, now)
         return None
 
-    def _note_previous(self, ticket: Ticket, address: str, now: float) -> None:
+    def _let_in(self, ticket: Ticket, address: str, now: float) -> None:
+        if ticket.doctor:
+            return
+        self.taken[ticket.dialect] = now
         if ticket.previous:
             self.previous.note("standin" if ticket.call_id else "bridge", address, now)
 
@@ -249,7 +236,15 @@ class Gate:
     ) -> Answer:
         """Count and log one refusal; its answer."""
         status = STATUS[reason]
-        self._refusals.note(reason, address, now, status=status, call_id=call_id, detail=detail)
+        self._refusals.note(
+            reason,
+            address,
+            now,
+            status=status,
+            call_id=call_id,
+            detail=detail,
+            doctor=self._doctor,
+        )
         headers: tuple[tuple[str, str], ...] = ()
         if retry_after_s or reason in RETRY_AFTER_S:
             headers = (("Retry-After", str(retry_after_s or RETRY_AFTER_S[reason])),)
@@ -280,8 +275,11 @@ class Gate:
                 "secret-mismatch" if given else "secret-missing",
                 address,
                 now,
-                detail=self._bridge.explain(lambda secret: diagnose_secret(given, secret)),
+                detail=self._bridge.explain(lambda secret: diagnose_secret(given, secret))
+                + other_dialect(head, "csharp"),
             )
+        if self._doctor:
+            return Ticket("csharp", doctor=True)
         if self._is_draining():
             return self.refuse("draining", address, now)
         if self._open("csharp", None) >= self._config.serve.max_connections:
@@ -309,13 +307,14 @@ class Gate:
             return self.refuse("wrong-method", address, now, call_id=call_id)
         if not head.upgrades:
             return self.refuse("plain-http", address, now, call_id=call_id)
-        full = self._standin_full(address)
+        doctor = self._doctor and call_id.startswith(CALL_ID_PREFIX)
+        full = None if doctor else self._standin_full(address)
         if full is not None:
             return self.refuse(full[0], address, now, call_id=call_id, detail=full[1])
         verified = self._verify_v1(head, call_id, wall_ms)
         if isinstance(verified, Verdict):
             return self._refuse_signature(verified, head, call_id, address, now)
-        return verified
+        return msgspec.structs.replace(verified, doctor=True) if doctor else verified
 
     def _standin_full(self, address: str) -> tuple[Refusal, str] | None:
         if self._is_draining():
@@ -370,7 +369,7 @@ class Gate:
         else:
             detail = self._standin.explain(
                 lambda secret: diagnose(secret, verdict, stamp, call_id, self._window_ms)
-            )
+            ) + other_dialect(head, "standin")
         return self.refuse(
             _SIGNATURE_REFUSALS[verdict.reason], address, now, call_id=call_id, detail=detail
         )
@@ -411,10 +410,6 @@ class Gate:
         if "standin" in dialects:
             expected += [f"{prefix}/{{callId}}" for prefix in self._config.standin.paths]
         return f"asked for {head.path[:120]!a}; this listener has {', '.join(expected)}"
-
-
-def _has_token(value: str | None, token: str) -> bool:
-    return value is not None and token in (part.strip().lower() for part in value.split(","))
 
 
 def _json(status: int, body: dict[str, object]) -> Answer:

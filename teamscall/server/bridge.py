@@ -23,6 +23,7 @@ from teamscall.clock import Clock
 from teamscall.config import Config
 from teamscall.errors import ListenError
 from teamscall.server.admission import Answer, Gate, Ticket
+from teamscall.server.echoing import Echo
 from teamscall.server.link import TICK_S, LinkLimits, SocketLink
 from teamscall.server.listener import accept_forever, open_sockets, tls_context
 from teamscall.server.opening import Opening
@@ -90,7 +91,8 @@ class Bridge:
         self.clock = clock
         self.log = log
         self.refused = Refusals(log)
-        self.gate = Gate(config, exchange, self.refused, self.count)
+        self._echoes: set[Echo] = set()  # the doctor's
+        self.gate = Gate(config, exchange, self.refused, self.count, lambda: len(self._echoes))
         self.watchdog = Watchdog(log, beat_s=TICK_S)
         self._plans: list[_Plan] = []
         self._certificates: Certificates = {}
@@ -201,11 +203,15 @@ class Bridge:
             opening.shut()
         for link in list(self._links):
             link.close(code, reason)
+        for echo in list(self._echoes):
+            echo.close(code, reason)
         if not await self._emptied(self._close_timeout_s):
             for opening in list(self._opening):
                 opening.evict()
             for link in list(self._links):
                 link.abort(reason)
+            for echo in list(self._echoes):
+                echo.abort()
             if not await self._emptied(_ABORT_S):
                 self.log.error("Sockets are left open", extra={"count": len(self._links)})
         run.cancel()
@@ -226,9 +232,17 @@ class Bridge:
         transport: asyncio.Transport,
         protocol: ServerProtocol,
         ticket: Ticket,
-    ) -> SocketLink:
-        """The upgrade was answered: the link that has taken the socket over."""
+    ) -> asyncio.Protocol:
+        """The upgrade was answered: what has taken the socket over."""
         serve = self._config.serve
+        self._opening.pop(opening, None)
+        if ticket.doctor:
+            now, interval_s = self.clock.now(), serve.ping_interval_ms / 1000
+            echo = Echo(self, transport, protocol, now, interval_s)
+            transport.set_protocol(echo)
+            self._echoes.add(echo)
+            self._empty.clear()
+            return echo
         limits = LinkLimits(
             serve.ping_interval_ms / 1000, serve.ping_timeout_ms / 1000, self._close_timeout_s
         )
@@ -243,7 +257,6 @@ class Bridge:
             self._tapes,
         )
         transport.set_protocol(link)
-        self._opening.pop(opening, None)
         self._links.add(link)
         self._empty.clear()
         link.begin()
@@ -277,6 +290,11 @@ class Bridge:
     def forget(self, link: SocketLink) -> None:
         """The link's socket is closed for good."""
         self._links.discard(link)
+        self._note_empty()
+
+    def end_echo(self, echo: Echo) -> None:
+        """A call of the doctor is over."""
+        self._echoes.discard(echo)
         self._note_empty()
 
     # --- inside -----------------------------------------------------------------------
@@ -380,6 +398,8 @@ class Bridge:
                 opening.tick(now)
             for link in list(self._links):
                 link.tick(now)
+            for echo in list(self._echoes):
+                echo.tick(now)
             self.refused.tick(now)
             self.gate.attempts.prune(now)
 
@@ -394,7 +414,7 @@ class Bridge:
         return True
 
     def _note_empty(self) -> None:
-        if not self._opening and not self._links:
+        if not self._opening and not self._links and not self._echoes:
             self._empty.set()
 
     def _close_sockets(self) -> None:

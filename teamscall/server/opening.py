@@ -25,12 +25,12 @@ from teamscall.clock import Clock
 from teamscall.server.admission import (
     Answer,
     Gate,
-    Head,
     OutcomeReport,
     Scrape,
     Ticket,
 )
-from teamscall.server.link import SocketLink, server_protocol
+from teamscall.server.head import Head
+from teamscall.server.link import server_protocol
 from teamscall.server.listener import Arrival, end_writing
 from teamscall.server.refusals import Refusal
 from teamscall.wire.control import MAX_OUTCOME_BYTES
@@ -64,8 +64,8 @@ class Host(Protocol):
         transport: asyncio.Transport,
         protocol: ServerProtocol,
         ticket: Ticket,
-    ) -> SocketLink:
-        """The upgrade was answered: the link that has taken the socket over."""
+    ) -> asyncio.Protocol:
+        """The upgrade was answered: what has taken the socket over."""
         ...
 
     def queue(self, opening: Opening) -> None:

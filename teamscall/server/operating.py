@@ -15,7 +15,7 @@ from teamscall.config import Config
 from teamscall.control.history import History
 from teamscall.control.methods import Methods
 from teamscall.control.operator import Operator, Site
-from teamscall.control.protocol import JournalStatus, Listens
+from teamscall.control.protocol import Failure, JournalStatus, Listens
 from teamscall.control.stream import Stream
 from teamscall.engines.base import Engine
 from teamscall.journal.store import Journal
@@ -55,6 +55,22 @@ def the_door(
             lost=journal.lost,
         )
 
+    def at_ms(now: float) -> int:
+        return clock.wall_ms() - round((clock.now() - now) * 1000)
+
+    def failures() -> tuple[Failure, ...]:
+        return tuple(
+            Failure(
+                at_ms=at_ms(one.at),
+                reason=one.reason,
+                address=one.host,
+                call_id=one.call_id,
+                detail=one.detail,
+                times=one.times,
+            )
+            for one in bridge.refused.last()
+        )
+
     site = Site(
         pid=os.getpid(),
         started_ms=clock.wall_ms(),
@@ -64,6 +80,8 @@ def the_door(
         gateways=lambda: bridge.count("csharp", None),
         refusals=lambda: bridge.refusals,
         journal=of_journal,
+        failures=failures,
+        taken_ms=lambda: {name: at_ms(when) for name, when in bridge.gate.taken.items()},
     )
     operator = Operator(
         config,

@@ -13,12 +13,15 @@ import logging
 from collections import Counter, OrderedDict
 from typing import Literal
 
+import msgspec
+
 from teamscall.text import printable
 
 WINDOW_S = 10.0  # one burst of lines, then one summary, per window
 LINES_PER_WINDOW = 5  # per reason and address: enough to read a pattern off
 LINES_PER_WINDOW_TOTAL = 200  # over all addresses: a /64 has many
 TRACKED = 1024  # (reason, address) pairs remembered within one window
+LAST = 24  # of each kind, for ``teamscall doctor --last-failures``
 
 Refusal = Literal[
     "wrong-path",
@@ -91,6 +94,33 @@ BODIES = {
 }
 
 
+# What somebody who should be let in is told when the two sides do not agree. They are kept
+# apart: a scan of the internet must not wash them away.
+_CREDENTIALS = frozenset(
+    {
+        "signature-missing",
+        "signature-malformed",
+        "signature-stale",
+        "signature-mismatch",
+        "replayed",
+        "secret-missing",
+        "secret-mismatch",
+        "too-many-attempts",
+    }
+)
+
+
+class Turned(msgspec.Struct, frozen=True):
+    """One who was turned away, ``times`` in a row for the same; ``at`` monotonic seconds."""
+
+    at: float
+    reason: str
+    host: str
+    call_id: str
+    detail: str
+    times: int = 1
+
+
 class Refusals:
     """Count refusals by reason; log the first few per address, then a sum per window.
 
@@ -104,6 +134,15 @@ class Refusals:
         self._lines = 0
         self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._untracked = 0
+        self._last: dict[bool, OrderedDict[tuple[str, str, str], Turned]] = {
+            True: OrderedDict(),
+            False: OrderedDict(),
+        }
+
+    def last(self) -> list[Turned]:
+        """Who was turned away last, newest first; not the doctor."""
+        both = [turned for kept in self._last.values() for turned in kept.values()]
+        return sorted(both, key=lambda turned: -turned.at)
 
     def note(
         self,
@@ -114,12 +153,16 @@ class Refusals:
         status: int = 0,
         call_id: str = "",
         detail: str = "",
+        doctor: bool = False,
     ) -> None:
         """Count one refusal and log it if this window still has room.
 
-        ``call_id`` may be anything a peer sent; it is made printable here.
+        ``call_id`` may be anything a peer sent; it is made printable here. ``doctor``: one of
+        our own dials, which nobody has to be told of again.
         """
         self.counts[reason] += 1
+        if not doctor:
+            self._keep(reason, address, now, printable(call_id, 128), detail)
         if now >= self._window_ends:
             self.tick(now)
             self._window_ends = now + WINDOW_S
@@ -140,6 +183,17 @@ class Refusals:
         if detail:
             fields["detail"] = detail
         self.log.warning("Refused", extra=fields)
+
+    def _keep(self, reason: str, address: str, now: float, call_id: str, detail: str) -> None:
+        kept = self._last[reason in _CREDENTIALS]
+        host = address.rpartition(":")[0] or address
+        # A skew differs by milliseconds each time: the reason alone says that it is the same.
+        key = (reason, host, "" if reason == "signature-stale" else detail)
+        before = kept.pop(key, None)
+        times = before.times + 1 if before else 1
+        kept[key] = Turned(now, reason, host, call_id, detail, times)
+        if len(kept) > LAST:
+            kept.popitem(last=False)
 
     def tick(self, now: float) -> None:
         """Write the sums of a window that has ended; at most a handful of lines."""

@@ -356,6 +356,10 @@ def _variants(secret: bytes) -> Iterator[tuple[str, bytes]]:
         ("without the quotes around it", stripped.strip(b"\"'")),
         ("plus a byte order mark", b"\xef\xbb\xbf" + secret),
         ("without its byte order mark", secret.removeprefix(b"\xef\xbb\xbf")),
+        ("without the = at its end", stripped.rstrip(b"=")),
+        ("plus = at its end", _padded(stripped)),
+        ("in URL encoding", _url_encoded(stripped)),
+        ("without its URL encoding", _url_decoded(stripped)),
         ("decoded from base64", _decoded(base64.b64decode, stripped)),
         ("decoded from hex", _decoded(binascii.unhexlify, stripped)),
         ("encoded as base64", base64.b64encode(secret)),
@@ -363,6 +367,20 @@ def _variants(secret: bytes) -> Iterator[tuple[str, bytes]]:
         ("in upper case", secret.upper()),
     ]
     return ((words, variant) for words, variant in candidates if variant and variant != secret)
+
+
+def _padded(text: bytes) -> bytes:
+    return text + b"=" * (-len(text) % 4)
+
+
+def _url_encoded(text: bytes) -> bytes:
+    return text.replace(b"+", b"%2B").replace(b"/", b"%2F").replace(b"=", b"%3D")
+
+
+def _url_decoded(text: bytes) -> bytes:
+    for code, char in ((b"%2B", b"+"), (b"%2F", b"/"), (b"%3D", b"=")):
+        text = text.replace(code, char).replace(code.lower(), char)
+    return text
 
 
 def _decoded(decode: Callable[[bytes], bytes], text: bytes) -> bytes:
