@@ -37,6 +37,10 @@ ARROWS: dict[str, set[str]] = {
     | {"outbound", "control", "webhooks", "metrics", "capture"},
     "emulator": COMMON | {"audio", "wire"},
     "testing": COMMON | {"audio", "engines.offline"},
+    # A shell beside the command line: a bridge and a caller in one test.
+    "pytest_plugin": COMMON
+    | {"config", "wire.events", "calls.records", "capture", "emulator", "server"}
+    | {"engines.offline"},
     "cli": COMMON
     | {"config", "wire", "audio", "calls", "engines", "emulator", "server", "journal", "testing"}
     | {"control", "outbound", "capture", "doctor"},
