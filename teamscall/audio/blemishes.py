@@ -11,11 +11,12 @@ import msgspec
 import numpy as np
 
 from teamscall.audio.level import FULL_SCALE
-from teamscall.audio.sounding import Floats, Numbers, Samples, Sounding
+from teamscall.audio.sounding import STEP, Floats, Numbers, Samples, Sounding
 
 # Samples that are looked at at once: 64 MB as float64.
 _CHUNK = 1 << 20
 _EDGE = 80  # samples on either side of a hole that must sound: 5 ms
+_BRINK = 24  # and of these, the ones that a fade would have made soft: 1.5 ms
 _AROUND = 80  # and of a step, that it is compared with
 _OWN = 2  # samples next to a step that are part of it: an impulse is two steps
 
@@ -30,6 +31,9 @@ class Limits(msgspec.Struct, frozen=True):
     # On both sides of a hole is sound of so much over the utterance's threshold; a pause is
     # entered and left softly.
     hole_edge_db: float = 6.0
+    # And on one side at least, its brink is no softer than the sound before it by so much: a
+    # fade of 5 ms makes it 15. (One: in a vowel, it may fall between two pulses.)
+    hole_brink_db: float = 12.0
     # Runs of full scale: a single such sample is a peak that just fits.
     clipped_run: int = 3
     # A step between two samples, as a share of full scale; softer ones are not heard.
@@ -54,15 +58,21 @@ def holes(samples: Samples, heard: Sounding, limits: Limits) -> list[tuple[int, 
     ):
         if last - first > limits.longest_hole_ms or last - first < limits.hole_ms - 2:
             continue
-        start, end = _widened(samples, first * 16, last * 16)
-        if not limits.hole_ms * 16 <= end - start <= limits.longest_hole_ms * 16:
+        start, end = _widened(samples, first * STEP, last * STEP)
+        if not limits.hole_ms * STEP <= end - start <= limits.longest_hole_ms * STEP:
             continue
         number = int(np.searchsorted(ends, start - 1))
         if number == len(ends) or heard.utterances[number].start >= start:
             continue
         threshold = heard.utterances[number].threshold * 10 ** (limits.hole_edge_db / 20)
         before, after = samples[max(0, start - _EDGE) : start], samples[end : end + _EDGE]
-        if min(_rms(before), _rms(after)) >= threshold:
+        if min(_rms(before), _rms(after)) < threshold:
+            continue
+        brink = max(
+            _rms(before[-_BRINK:]) / max(_rms(before[:-_BRINK]), 1e-9),
+            _rms(after[:_BRINK]) / max(_rms(after[_BRINK:]), 1e-9),
+        )
+        if brink >= 10 ** (-limits.hole_brink_db / 20):
             out.append((start, end))
     return out
 
@@ -119,9 +129,11 @@ def _steps(samples: Samples, limits: Limits) -> Iterator[int]:
             continue
         energy = np.concatenate([[0.0], np.cumsum(np.square(step))])
 
-        around = _between(energy, large - _AROUND, large - _OWN)
-        around += _between(energy, large + _OWN + 1, large + _AROUND + 1)
-        mean = around / (2 * (_AROUND - _OWN))
+        # The louder side counts: a plosive breaks out of silence, a join that does not fit
+        # is a stranger on both.
+        before = _between(energy, large - _AROUND, large - _OWN)
+        after = _between(energy, large + _OWN + 1, large + _AROUND + 1)
+        mean = np.maximum(before, after) / (_AROUND - _OWN)
         found = np.square(step[large]) >= limits.click_ratio**2 * mean
         yield from (large[found] + first + 1).tolist()
 

@@ -45,6 +45,8 @@ class Thresholds(msgspec.Struct, frozen=True):
     """What is decided by a number. Times in milliseconds."""
 
     hearing: Hearing = Hearing()
+    # A bot neither coughs nor types: its sounds are meant, however short.
+    bot_hearing: Hearing = Hearing(shortest_ms=30.0)
     blemishes: blemishes.Limits = blemishes.Limits()
     # Nobody reacts to a voice faster: until then both began at the same time.
     collision_ms: float = 150.0
@@ -69,7 +71,10 @@ def measure(caller: bytes, bot: bytes, *, thresholds: Thresholds = Thresholds())
     nothing.
     """
     sides = [np.frombuffer(pcm, "<i2", count=len(pcm) // 2) for pcm in (caller, bot)]
-    heard = [listen(samples, thresholds.hearing) for samples in sides]
+    heard = [
+        listen(sides[0], thresholds.hearing),
+        listen(sides[1], thresholds.bot_hearing),
+    ]
     tracks = [
         _track(samples, found, thresholds) for samples, found in zip(sides, heard, strict=True)
     ]
