@@ -18,7 +18,7 @@ from teamscall.calls.link import Exchange
 from teamscall.config import Config
 from teamscall.server.credentials import PreviousUse, Secrets
 from teamscall.server.echoing import AGENT, CALL_ID_PREFIX, MAX_ECHOES
-from teamscall.server.head import Head
+from teamscall.server.head import Head, other_dialect
 from teamscall.server.limits import FailedAttempts
 from teamscall.server.refusals import BODIES, RETRY_AFTER_S, STATUS, Refusal, Refusals
 from teamscall.server.scraping import PATH as METRICS_PATH
