@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         help="Look at captures: files of calls that serve, demo and emulate write.",
         no_args_is_help=True,
     )
-    for command in (info, frames, wav, scrub, trim, merge, migrate):
+    for command in (info, frames, wav, measure, scrub, trim, merge, migrate):
         group.command(command.__name__)(command)
     app.add_typer(group, name="capture")
 
@@ -81,6 +81,21 @@ def wav(file: _FileArgument, out: _OutOption) -> None:
     from teamscall.cli.capture_cut import write_sound
 
     raise typer.Exit(write_sound(file, out))
+
+
+def measure(
+    file: _FileArgument,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object; times in ms.")] = False,
+) -> None:
+    """Measure a call from its sound: answers, barge-ins, holes, dead air, levels.
+
+    An answer's latency is from the caller's last sound to the bot's first. Nothing is measured
+    where frames were lost or left out. The emulator's side is heard, where the file has it.
+    Exit code 1 when the file is damaged or holds no audio.
+    """
+    from teamscall.cli.capture_measure import show_measures
+
+    raise typer.Exit(show_measures(file, json_lines=json_))
 
 
 def scrub(file: _FileArgument, out: _OutOption) -> None:
