@@ -32,8 +32,8 @@ class Limits(msgspec.Struct, frozen=True):
     # entered and left softly.
     hole_edge_db: float = 6.0
     # And on one side at least, its brink is no softer than the sound before it by so much: a
-    # fade of 5 ms makes it 15. (One: in a vowel, it may fall between two pulses.)
-    hole_brink_db: float = 12.0
+    # fade of 5 ms makes it 10 to 15. (One: in a vowel, it may fall between two pulses.)
+    hole_brink_db: float = 8.0
     # Runs of full scale: a single such sample is a peak that just fits.
     clipped_run: int = 3
     # A step between two samples, as a share of full scale; softer ones are not heard.
