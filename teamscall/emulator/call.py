@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
 from websockets.exceptions import ConnectionClosed
 
 from teamscall.clock import Clock
@@ -18,6 +19,7 @@ from teamscall.emulator import dial as dialling
 from teamscall.emulator.controls import Controls, DropLink
 from teamscall.emulator.far_side import FarSide
 from teamscall.emulator.happenings import EmulatorEvent, OnEvent
+from teamscall.emulator.impaired_link import Weather
 from teamscall.emulator.links import Link, SocketLink, Tap
 from teamscall.emulator.plan import Plan
 from teamscall.emulator.report import Report
@@ -48,14 +50,14 @@ async def run_call(
     tracks: Tracks | None = None,
     play: Callable[[bytes], None] | None = None,
     tap: Tap | None = None,
-    wrap: Callable[[Link], Link] | None = None,
+    weather: Weather | None = None,
 ) -> Report:
     """Play one call to its end.
 
     ``source`` is pulled every 20 ms and closed at the end. ``tracks`` keeps both sides'
     sound; ``play`` gets 640 bytes per 20 ms of what the caller hears (and must not block).
-    ``tap`` is told the raw messages. ``wrap`` is given each link of the call, to put
-    something before it.
+    ``tap`` is told the raw messages. ``weather``: a bad network between us and the bridge; its
+    clock skew is the plan's.
 
     Raises:
         HandshakeRefused: the upgrade was answered with something other than 101.
@@ -78,14 +80,16 @@ async def run_call(
             tracks=tracks,
             play=play,
         )
-        wrap = wrap or _as_it_is
+        wrap = _as_it_is if weather is None else weather.wrap
         link = wrap(SocketLink(socket, plan.dial.dialect, target.call_id, tap))
         shell = Shell(plan, target, side, link, clock, tap, wrap)
         try:
             await shell.run()
         finally:
             await shell.close()
-        return side.report()
+        report = side.report()
+        toll = None if weather is None else weather.toll()
+        return msgspec.structs.replace(report, impaired=toll) if toll else report
     finally:
         source.close()
 

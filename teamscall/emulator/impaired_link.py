@@ -28,8 +28,10 @@ class Weather:
         """``link`` in this weather."""
         return ImpairedLink(link, self._what, self, self._clock) if self._what.on_the_way else link
 
-    def toll(self) -> Toll:
-        """What it has done so far."""
+    def toll(self) -> Toll | None:
+        """What it has done so far; None: the way is good."""
+        if not self._what.on_the_way:
+            return None
         return Toll(self.to_bridge.hit(), self.from_bridge.hit())
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from teamscall.emulator.answering import Answer
+from teamscall.emulator.impairments import Toll
 from teamscall.errors import (
     DeadlinePassed,
     ExitCode,
@@ -183,6 +184,7 @@ class Report(msgspec.Struct, frozen=True):
     tracks_truncated: bool = False
     warnings: tuple[str, ...] = ()
     rung: Rung | None = None  # of a call that the bridge placed
+    impaired: Toll | None = None  # what a bad network did, where one was asked for
     v: int = REPORT_VERSION
 
     @property

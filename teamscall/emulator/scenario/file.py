@@ -119,14 +119,14 @@ EXPECT
 In a step, about the answer to the last question; in the table ``[expect]``, about the whole
 call. A step waits first, at most ``within``, until there is something to judge: for the bot
 to begin (``latency_under_ms``, ``spoke = true``), to begin and finish (``said``, ``not_said``),
-to fall silent (``flush_within_ms``), for a picture, an expression or the end. What was never measured
-does not hold. The latencies and times come from the sound of the call, as the far side sent
-and heard it; ``--stereo`` writes the same sound.
+to fall silent (``flush_within_ms``), for a picture, an expression or the end. What was never
+measured does not hold. The latencies and times come from the sound of the call, as the far
+side sent and heard it; ``--stereo`` writes the same sound.
 
 ``said``, ``not_said`` (text or list): the bot said these words in a row, by the ears.
 ``heard``, ``not_heard`` (text or list): the bridge understood the caller so. Only the bridge
-knows: it is asked through its control plane, which must be in reach (``--control-url``, or
-the socket of a bridge on this machine). In a step, too, this is about the whole call.
+knows: it is asked through its control plane, which must be in reach (``--control``, or the
+socket of a bridge on this machine). In a step, too, this is about the whole call.
 ``latency_under_ms``: each answer began to be heard within this after the caller's last sound.
 ``flush_within_ms``: each time the caller began to speak over the bot, the bot was silent
 within this after the caller's first sound.

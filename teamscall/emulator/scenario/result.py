@@ -11,7 +11,6 @@ from typing import Literal
 import msgspec
 
 from teamscall.audio.measures import Measures
-from teamscall.emulator.impairments import Toll
 from teamscall.emulator.report import Report
 from teamscall.emulator.scenario.performance import State
 from teamscall.errors import ExitCode
@@ -49,7 +48,6 @@ class Played(msgspec.Struct, frozen=True, rename="camel"):
     steps: tuple[StepResult, ...]
     measures: Measures | None
     report: Report
-    toll: Toll | None = None  # of the impairments, where there were some
     version: int = VERSION
 
     @property

@@ -7,7 +7,7 @@ Owns the order of it all: render, dial, play, recognise, measure, judge. Refuses
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -125,6 +125,7 @@ async def play(
     tracks: Tracks | None = None,
     hear: Callable[[bytes], None] | None = None,
     tap: Tap | None = None,
+    others: Callable[[], Awaitable[object]] | None = None,
 ) -> Played:
     """Play the script in one call, and judge it.
 
@@ -138,6 +139,8 @@ async def play(
         controls: for whoever wants to hang up meanwhile.
         tracks: keeps both sides' sound.
         hear: gets 640 bytes per 20 ms of what the caller hears.
+        others: waited for between the call and its judgement: measuring takes time that the
+            pacing of other calls in this process needs.
 
     Raises:
         InputError: there is no voice for what is said, or the dialects differ.
@@ -162,7 +165,6 @@ async def play(
     tracks = tracks or Tracks()
     performance = Performance(scenario.steps, speech, controls, on_step or _unwatched)
     told = on_event or _unwatched
-    weather = Weather(scenario.impairments, clock)
 
     def watch(event: EmulatorEvent) -> None:
         performance.event(event)
@@ -184,11 +186,13 @@ async def play(
             tracks=tracks,
             play=heard,
             tap=tap,
-            wrap=weather.wrap,
+            weather=Weather(scenario.impairments, clock),
         )
         listener.cancel()
     performance.call_over()
-    return await _judged(scenario, performance, report, tracks, ears, witness, weather)
+    if others is not None:
+        await others()
+    return await _judged(scenario, performance, report, tracks, ears, witness)
 
 
 async def _listen(performance: Performance, ears: Ears | None, tracks: Tracks) -> None:
@@ -227,7 +231,6 @@ async def _judged(
     tracks: Tracks,
     ears: Ears | None,
     witness: Witness | None,
-    weather: Weather,
 ) -> Played:
     measures = await measured(tracks)
     heard, unasked = await _asked(scenario, report, witness)
@@ -267,8 +270,7 @@ async def _judged(
             )
         )  # fmt: skip
     verdict, reason = _verdict(scenario, report, steps)
-    toll = None if not scenario.impairments.on_the_way else weather.toll()
-    return Played(scenario.name, verdict, reason, tuple(steps), measures, report, toll)
+    return Played(scenario.name, verdict, reason, tuple(steps), measures, report)
 
 
 async def measured(tracks: Tracks) -> Measures | None:
