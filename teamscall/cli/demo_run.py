@@ -23,7 +23,7 @@ from teamscall.emulator.happenings import Connected, EmulatorEvent
 from teamscall.emulator.plan import Dial, Plan
 from teamscall.emulator.report import Report
 from teamscall.emulator.sources import Source, after_lead_in
-from teamscall.emulator.tracks import Tracks
+from teamscall.emulator.tracks import Tracks, with_measures
 from teamscall.server.run import Running, running
 from teamscall.wire.events import Caller, Dialect
 
@@ -116,7 +116,7 @@ class Demo:
                 tracks=self.tracks,
                 play=play,
             )
-        return self._judge(report)
+        return self._judge(await with_measures(report, self.tracks))
 
     def _judge(self, report: Report) -> Result:
         heard = tuple(r.text for r in self._records if isinstance(r, records.Heard) and r.final)

@@ -23,6 +23,7 @@ from teamscall.audio.wav import write_stereo, write_wav
 from teamscall.calls import records
 from teamscall.cli import logs, streams
 from teamscall.cli.demo_run import QUESTION, Demo, Result, demo_flags, question_wav
+from teamscall.cli.measures_view import as_json, brief
 from teamscall.cli.meters import filled
 from teamscall.cli.outputs import check_writable
 from teamscall.cli.settings import load
@@ -351,6 +352,7 @@ def _print_summary(result: Result, out: Path, stereo: Path | None) -> None:
         ("heard", " ".join(result.heard) or "nothing"),
         ("said", " ".join(result.said) or "nothing"),
         ("latency", _latency_words(result)),
+        *_measured(report),
         ("frames", _frame_words(report)),
         ("ended", f"{result.closed.reason if result.closed else report.reason}"),
         ("reply", str(out) + (f", call: {stereo}" if stereo else "")),
@@ -381,6 +383,14 @@ def _latency_words(result: Result) -> str:
     return f"{total:.0f} ms from the last sound to the first frame ({', '.join(parts)})"
 
 
+def _measured(report: Report) -> list[tuple[str, str]]:
+    """What the sound of both sides says: as a caller hears it, behind the far side's buffer."""
+    if report.measures is None:
+        return []
+    found = "; ".join(f"{label} {words}" for label, words in brief(report.measures))
+    return [("by ear", found)]
+
+
 def _frame_words(report: Report) -> str:
     jitter = report.received.interval
     return (
@@ -403,6 +413,9 @@ def print_failure(error: TeamscallError | None) -> None:
 
 
 def _print_json(result: Result, out: Path, stereo: Path | None) -> None:
+    report = msgspec.to_builtins(result.report)
+    if result.report.measures is not None:
+        report["measures"] = as_json(result.report.measures, snake=True)
     summary = {
         "v": 1,
         "event": "summary",
@@ -413,7 +426,7 @@ def _print_json(result: Result, out: Path, stereo: Path | None) -> None:
         "words_heard": result.words_heard,
         "turns": msgspec.to_builtins(result.turns),
         "closed": msgspec.to_builtins(result.closed),
-        "report": msgspec.to_builtins(result.report),
+        "report": report,
         "reply": str(out),
         "stereo": str(stereo) if stereo else None,
     }

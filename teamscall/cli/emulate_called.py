@@ -133,6 +133,11 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+# Many calls may be up at once: where no file was asked for, 38 MB of each are enough to
+# measure it by.
+MEASURED_MS = 600_000
+
+
 class _IdleHands(Controls):
     """The keys while nobody calls: only hanging up means anything."""
 
@@ -188,7 +193,7 @@ class _Household:
             source,
             controls,
             lambda event: self._show(event, call_id),
-            Tracks() if self._options.out or self._options.stereo else None,
+            Tracks() if self._options.out or self._options.stereo else Tracks(MEASURED_MS),
             self._play,
         )
 

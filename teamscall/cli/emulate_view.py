@@ -18,6 +18,7 @@ import msgspec
 
 from teamscall.cli import streams
 from teamscall.cli.emulate_words import gate, numbers, summary, words
+from teamscall.cli.measures_view import as_json
 from teamscall.cli.meters import METER_FLOOR_DBFS, meter
 from teamscall.emulator import happenings as seen
 from teamscall.emulator.controls import Controls
@@ -111,6 +112,8 @@ class JsonView(View):
 
     def report(self, report: Report, files: Mapping[str, str]) -> None:
         body = msgspec.to_builtins(report)
+        if report.measures is not None:
+            body["measures"] = as_json(report.measures, snake=True)
         self._put({"v": body.pop("v"), "event": "report", **body, "files": dict(files)})
 
     def _put(self, body: dict[str, Any]) -> None:

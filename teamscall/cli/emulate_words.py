@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from teamscall.cli.measures_view import brief
 from teamscall.emulator import happenings as seen
 from teamscall.emulator.report import Report
 from teamscall.text import printable
@@ -106,6 +107,11 @@ def summary(report: Report, files: Mapping[str, str]) -> list[str]:
                 f"reply     at {reply.at_ms / 1000:.1f} s, {reply.latency_ms:.0f} ms after the "
                 f"caller's last sound"
             )
+    if report.measures is not None:
+        lines += [f"{label:<9} {text}" for label, text in brief(report.measures)]
+        if report.tracks_truncated:
+            kept = report.measures.length_ms / 60_000
+            lines.append(f"measured  the first {kept:.0f} min of the call")
     if report.close_code is not None:
         reason = f" ({report.close_reason})" if report.close_reason else ""
         lines.append(f"closed    {report.close_code}{reason}")

@@ -6,6 +6,7 @@ Owns the wording and the JSON's shape. Refuses to know how they were measured.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
@@ -15,9 +16,12 @@ from teamscall.audio.measures import Measures, Span, Track
 _SHOWN = 20  # rows of a kind; the JSON has all
 
 
-def as_json(found: Measures) -> dict[str, Any]:
-    """camelCase, milliseconds rounded to a hundredth; what is derived is there too."""
-    return {
+def as_json(found: Measures, *, snake: bool = False) -> dict[str, Any]:
+    """Milliseconds rounded to a hundredth; what is derived is there too.
+
+    ``snake``: the keys as in the emulator's report, else camelCase.
+    """
+    body: dict[str, Any] = {
         "lengthMs": _round(found.length_ms),
         "firstSoundMs": _round(found.first_sound_ms),
         "responses": [
@@ -41,6 +45,13 @@ def as_json(found: Measures) -> dict[str, Any]:
         "caller": _track(found.caller),
         "bot": _track(found.bot),
     }
+    return _snake(body) if snake else body
+
+
+def _snake(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {re.sub("([A-Z])", r"_\1", key).lower(): _snake(v) for key, v in value.items()}
+    return [_snake(one) for one in value] if isinstance(value, list) else value
 
 
 def brief(found: Measures) -> list[tuple[str, str]]:

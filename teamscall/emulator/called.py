@@ -27,7 +27,7 @@ from teamscall.emulator.outcome import post_outcome
 from teamscall.emulator.plan import Plan
 from teamscall.emulator.report import Report, failed
 from teamscall.emulator.sources import Source
-from teamscall.emulator.tracks import Tracks
+from teamscall.emulator.tracks import Tracks, with_measures
 from teamscall.errors import DialError, HandshakeRefused, TeamscallError
 from teamscall.text import printable
 from teamscall.wire import control
@@ -333,6 +333,7 @@ class Phone:
             call.up.set()
         if self._standin and call.leg.outcome is not None:
             report = await self._tell_outcome(call, call.leg.outcome, report)
+        report = await with_measures(report, call.ends.tracks)
         self._house.over(asked, call.ends, report)
         del self._calls[asked.call_id]
         self._ended[asked.call_id] = None

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from teamscall.audio.measures import Measures
 from teamscall.emulator.answering import Answer
 from teamscall.emulator.impairments import Toll
 from teamscall.errors import (
@@ -182,6 +183,7 @@ class Report(msgspec.Struct, frozen=True):
     close_code: int | None = None
     close_reason: str = ""
     tracks_truncated: bool = False
+    measures: Measures | None = None  # from the sound of both sides; None: none was kept
     warnings: tuple[str, ...] = ()
     rung: Rung | None = None  # of a call that the bridge placed
     impaired: Toll | None = None  # what a bad network did, where one was asked for

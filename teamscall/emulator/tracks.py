@@ -1,10 +1,18 @@
 """Both sides of a call on one clock: what the caller sent and what the caller heard.
 
-Owns two PCM tracks of equal length, one 20 ms frame per tick. Refuses to know files.
+Owns two PCM tracks of equal length, one 20 ms frame per tick, and that a report gets what
+they say. Refuses to know files.
 """
 
 from __future__ import annotations
 
+import asyncio
+
+import msgspec
+
+from teamscall.audio.measures import Measures
+from teamscall.audio.waveform import measure
+from teamscall.emulator.report import Report
 from teamscall.wire.events import FRAME_BYTES, FRAME_MS
 
 # One hour of two tracks is 230 MB; a longer call keeps its beginning.
@@ -46,7 +54,19 @@ class Tracks:
         """What the caller heard, on the caller's clock."""
         return bytes(self._bot)
 
+    def measures(self) -> Measures | None:
+        """What both sides' sound says; None: nothing was kept. 2 ms of work per second."""
+        return measure(self.caller, self.bot) if self._caller else None
+
     @property
     def reply(self) -> bytes:
         """What the caller heard from the bot's first frame to its last, pauses kept."""
         return bytes(self._bot[self._first or 0 : self._last])
+
+
+async def with_measures(report: Report, tracks: Tracks | None) -> Report:
+    """The report of the call whose sound this is, measured off the loop: other calls go on."""
+    if tracks is None:
+        return report
+    found = await asyncio.to_thread(tracks.measures)
+    return msgspec.structs.replace(report, measures=found)
