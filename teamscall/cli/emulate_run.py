@@ -28,7 +28,7 @@ from teamscall.emulator.dial import shown
 from teamscall.emulator.picture import read_video
 from teamscall.emulator.plan import DIGITS, Dial, Generation, Plan, Press
 from teamscall.emulator.report import Report, failed
-from teamscall.emulator.tracks import Tracks
+from teamscall.emulator.tracks import Tracks, with_measures
 from teamscall.errors import ExitCode, InputError, OutputLost, TeamscallError
 from teamscall.text import printable
 from teamscall.wire.events import Caller, Dialect, Direction, RecordingStatus
@@ -151,7 +151,7 @@ async def _call(options: Options, view: View) -> Report:
         reads=options.wav,
     )
     controls = Controls()
-    tracks = Tracks() if options.out or options.stereo else None
+    tracks = Tracks()
     with ExitStack() as stack:
         source = await _source(options, view)
         stack.callback(source.close)
@@ -193,7 +193,8 @@ async def _call(options: Options, view: View) -> Report:
             play=play,
             tap=None if far_side is None else far_side.tap,
         )
-    files = write(options.out, options.stereo, tracks) if tracks is not None else {}
+    report = await with_measures(report, tracks)
+    files = write(options.out, options.stereo, tracks)
     if lost is not None:
         raise lost
     view.report(report, files)
