@@ -2,61 +2,21 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from teamscall.cli.emulate_names import (
+    AnswerName,
+    DialectName,
+    DirectionName,
+    GenerationName,
+    RecordingName,
+    VideoSource,
+)
+
 SECRET_ENV = "TEAMSCALL_EMULATE_SECRET"
-
-
-class DialectName(enum.StrEnum):
-    """Which gateway is played."""
-
-    STANDIN = "standin"
-    CSHARP = "csharp"
-
-
-class GenerationName(enum.StrEnum):
-    """StandIn's names."""
-
-    TODAY = "today"
-    ONE = "1"
-    BOTH = "both"
-
-
-class DirectionName(enum.StrEnum):
-    """Who called whom."""
-
-    INBOUND = "inbound"
-    OUTBOUND = "outbound"
-
-
-class RecordingName(enum.StrEnum):
-    """StandIn's recording status; ``none`` says nothing."""
-
-    ACTIVE = "active"
-    INACTIVE = "inactive"
-    UNKNOWN = "unknown"
-    NONE = "none"
-
-
-class AnswerName(enum.StrEnum):
-    """What becomes of a call that the bridge places."""
-
-    PICK_UP = "pick-up"
-    NO_ANSWER = "no-answer"
-    BUSY = "busy"
-    DECLINED = "declined"
-    FAILED = "failed"
-
-
-class VideoSource(enum.StrEnum):
-    """What the picture is."""
-
-    CAMERA = "camera"
-    SCREENSHARE = "screenshare"
 
 
 _HELP = (
@@ -65,13 +25,17 @@ _HELP = (
     "not. Everything that a call can do works once it is picked up.\n\n"
     "Keys on a terminal: m mute, 0-9 * # digits, r recording on and off, + and - "
     "participants, q hang up (decline while it rings).\n\n"
+    "With --script, a caller does what a file says, and what must come of it is judged; with "
+    "--calls, many of them at once.\n\n"
     "Exit codes: 0 the call was played, or not answered as it was asked for, 1 it failed "
-    "(with --expect-speech: the bot never spoke; with --late: it did not hang up), 2 wrong "
-    "options or files, 4 nothing answers, the port is taken or the link was lost, 5 refused, "
-    "6 no authorization in time, 130 interrupted."
+    "(with --expect-speech: the bot never spoke; with --late: it did not hang up; with a "
+    "script: something expected did not hold, or this machine was too busy to tell), 2 wrong "
+    "options, files or script, 4 nothing answers, the port is taken or the link was lost, "
+    "5 refused, 6 no authorization in time, 130 interrupted."
 )
 _DIAL, _SOUND, _WHO, _CALL, _END = "Dialling", "Sound", "Caller", "The call", "Ending and output"
 _CALLED = "Being called"
+_SCRIPT = "Scripts, bad networks, many callers"
 
 
 def register(app: typer.Typer) -> None:
@@ -80,6 +44,7 @@ def register(app: typer.Typer) -> None:
 
 
 def emulate(
+    context: typer.Context,
     url: Annotated[
         str,
         typer.Option(
@@ -267,8 +232,9 @@ def emulate(
         int | None,
         typer.Option(
             min=0,
-            help="Exit after this many calls; 0: when stopped. Default: 1.",
-            rich_help_panel=_CALLED,
+            help="Place so many calls at once, each of somebody else (--ramp spreads their "
+            "beginnings). With --answer: exit after this many; 0: when stopped. Default: 1.",
+            rich_help_panel=_SCRIPT,
         ),
     ] = None,
     listen: Annotated[
@@ -313,6 +279,69 @@ def emulate(
             rich_help_panel=_CALLED,
         ),
     ] = False,
+    script: Annotated[
+        Path | None,
+        typer.Option(
+            help="Do what this TOML file says, step by step, and judge what comes of it; see "
+            "teamscall-scenario(5). Its [call] table sets options; those given here win.",
+            rich_help_panel=_SCRIPT,
+        ),
+    ] = None,
+    ramp: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=3600.0,
+            metavar="SECONDS",
+            help="With --calls: the last call begins this long after the first. Default: 0.",
+            rich_help_panel=_SCRIPT,
+        ),
+    ] = None,
+    impair: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="A bad network: loss_percent, jitter_ms, reorder_percent, duplicate_percent, "
+            "burst_ms, burst_every_s (to_bridge.KEY and from_bridge.KEY: one way), skew_ppm, "
+            "read_pause_ms; the same for the same seed=N. Again for each.",
+            rich_help_panel=_SCRIPT,
+        ),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            help="Fail when this run is worse than the one in this file.",
+            rich_help_panel=_SCRIPT,
+        ),
+    ] = None,
+    save_baseline: Annotated[
+        Path | None,
+        typer.Option(help="Write this run's figures to this file.", rich_help_panel=_SCRIPT),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1000.0,
+            metavar="PERCENT",
+            help="Worse than the baseline is by more than this. Default: 20.",
+            rich_help_panel=_SCRIPT,
+        ),
+    ] = None,
+    control: Annotated[
+        str,
+        typer.Option(
+            metavar="SOCKET|URL",
+            help="Where the bridge is asked what it heard. Default: as for status.",
+            rich_help_panel=_SCRIPT,
+        ),
+    ] = "",
+    control_token_file: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE", help="With the token of a control port.", rich_help_panel=_SCRIPT
+        ),
+    ] = "",
     json_lines: Annotated[
         bool,
         typer.Option(
@@ -375,8 +404,27 @@ def emulate(
             leg_first=leg_first,
             own_socket=own_socket,
             no_socket=no_socket,
+            script=script,
+            ramp=ramp,
+            impair=tuple(impair) if impair else None,
+            baseline=baseline,
+            save_baseline=save_baseline,
+            tolerance=tolerance,
+            control=control,
+            control_token_file=control_token_file,
+            given=_given(context),
             json_lines=json_lines,
             quiet=quiet,
         )
     )
     raise typer.Exit(code)
+
+
+def _given(context: typer.Context) -> frozenset[str]:
+    """The options that were typed: a script's own settings give way to them."""
+    return frozenset(
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) is not None
+        and source.name not in ("DEFAULT", "DEFAULT_MAP")
+    )

@@ -25,6 +25,8 @@ from teamscall.emulator.call import run_call
 from teamscall.emulator.controls import Controls
 from teamscall.emulator.devices import Loudspeaker, Microphone, list_devices
 from teamscall.emulator.dial import shown
+from teamscall.emulator.impaired_link import Weather
+from teamscall.emulator.impairments import Impairments
 from teamscall.emulator.picture import read_video
 from teamscall.emulator.plan import DIGITS, Dial, Generation, Plan, Press
 from teamscall.emulator.report import Report, failed
@@ -91,6 +93,15 @@ class Options(msgspec.Struct, frozen=True):
     leg_first: bool
     own_socket: bool
     no_socket: bool
+    script: Path | None
+    ramp: float | None
+    impair: tuple[str, ...] | None
+    baseline: Path | None
+    save_baseline: Path | None
+    tolerance: float | None
+    control: str
+    control_token_file: str
+    given: frozenset[str]  # options that were typed
     json_lines: bool
     quiet: bool
 
@@ -116,6 +127,10 @@ def place(options: Options) -> ExitCode:
             from teamscall.cli.emulate_called import take
 
             return asyncio.run(take(options, view))
+        if options.script is not None or options.calls not in (None, 1):
+            from teamscall.cli.emulate_script import act
+
+            return asyncio.run(act(options))
         report = asyncio.run(_call(options, view))
     except OutputLost:
         raise
@@ -150,6 +165,8 @@ async def _call(options: Options, view: View) -> Report:
         {"--out": options.out, "--stereo": options.stereo, "--capture": options.capture},
         reads=options.wav,
     )
+    impairments = read_impairments(options.impair)
+    plan = msgspec.structs.replace(plan, skew_ppm=impairments.skew_ppm)
     controls = Controls()
     tracks = Tracks()
     with ExitStack() as stack:
@@ -192,6 +209,7 @@ async def _call(options: Options, view: View) -> Report:
             tracks=tracks,
             play=play,
             tap=None if far_side is None else far_side.tap,
+            weather=Weather(impairments, SystemClock()),
         )
     report = await with_measures(report, tracks)
     files = write(options.out, options.stereo, tracks)
@@ -212,13 +230,23 @@ def make_plan(options: Options, secret: bytes) -> Plan:
     if sum((options.mic, options.wav is not None, options.say is not None)) > 1:
         raise InputError("Only one of --mic, --wav and --say can be used.")
     standin = options.dialect == "standin"
-    called = ("ring", "calls", "listen", "late", "leg_first", "own_socket", "no_socket")
+    called = ("ring", "listen", "late", "leg_first", "own_socket", "no_socket")
     for name in called if options.answer is None else ():
         if (value := getattr(options, name)) not in (None, "") and value is not False:
             raise InputError(
                 f"--{name.replace('_', '-')} is for a call that the bridge places.",
                 hint="Say with --answer what becomes of it, for instance --answer pick-up.",
             )
+    scripted = ("script", "ramp", "impair", "baseline", "save_baseline", "control")
+    for name in scripted if options.answer is not None else ():
+        if getattr(options, name):
+            raise InputError(
+                f"--{name.replace('_', '-')} is for calls that are placed here, not with --answer."
+            )
+    many = options.script is not None or options.calls not in (None, 1)
+    for name in () if many else ("ramp", "baseline", "save_baseline", "tolerance", "control"):
+        if getattr(options, name) not in (None, ""):
+            raise InputError(f"--{name.replace('_', '-')} is for --script or --calls.")
     if not standin and (options.dtmf or options.video):
         raise InputError("The C# gateway dialect has neither digits nor video.")
     status = None if options.recording == "none" else cast(RecordingStatus, options.recording)
@@ -289,6 +317,30 @@ def parse_digits(text: str) -> tuple[Press, ...]:
         presses.append(Press(at, digit))
         at += DIGIT_STEP_S
     return tuple(presses)
+
+
+def read_impairments(pairs: tuple[str, ...] | None) -> Impairments:
+    """``--impair``: each as KEY=VALUE, where a script has a table.
+
+    Raises:
+        InputError: something is none of them; every mistake is named.
+    """
+    from teamscall.emulator.scenario.values import impairments
+
+    table: dict[str, Any] = {}
+    problems: list[str] = []
+    for pair in pairs or ():
+        key, _, text = pair.partition("=")
+        way, dot, inner = key.strip().rpartition(".")
+        into = table.setdefault(way, {}) if dot else table
+        try:
+            into[inner] = float(text) if "." in text or "e" in text.lower() else int(text)
+        except ValueError:
+            problems.append(f"“{printable(pair, 60)}” is not KEY=NUMBER, as in loss_percent=2")
+    found = impairments(table, lambda key, why: problems.append(f"{key} {why}"))
+    if problems:
+        raise InputError(f"--impair: {'; '.join(problems)}.")
+    return found
 
 
 def read_secret(options: Options, env: Mapping[str, str]) -> bytes:
