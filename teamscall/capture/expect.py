@@ -7,7 +7,8 @@
     heard = ["what time"]
     interruptions = { at_least = 1 }
 
-Owns the file's keys, their checks and the verdicts. Keys at the top hold for every capture;
+Owns the file's keys, their checks and the verdicts, but for those of what is measured in the
+sound (``expect_sound``). Keys at the top hold for every capture;
 those of each table whose pattern matches the capture's name (its file's, without the
 extension) replace them. Refuses to know how a call was replayed.
 """
@@ -70,6 +71,17 @@ class Expectation(msgspec.Struct, frozen=True):
     ended_by: str | None = None
     turns: Range | None = None
     interruptions: Range | None = None
+    # Measured from both sides' sound, whatever the bridge believed.
+    response_under_ms: float | None = None
+    silent_within_ms: float | None = None
+    no_gaps: bool = False
+    no_clipping: bool = False
+    max_dead_air_ms: float | None = None
+
+    @property
+    def of_sound(self) -> tuple[str, ...]:
+        """The keys asked for that are measured."""
+        return tuple(key for key in _OF_SOUND if getattr(self, key) not in (None, False))
 
 
 class Expectations(msgspec.Struct, frozen=True):
@@ -410,4 +422,16 @@ _CHECKS = {
     "ended_by": _ended_by,
     "turns": _range,
     "interruptions": _range,
+    "response_under_ms": _milliseconds,
+    "silent_within_ms": _milliseconds,
+    "no_gaps": _truth,
+    "no_clipping": _truth,
+    "max_dead_air_ms": _milliseconds,
 }
+_OF_SOUND = (
+    "response_under_ms",
+    "silent_within_ms",
+    "no_gaps",
+    "no_clipping",
+    "max_dead_air_ms",
+)

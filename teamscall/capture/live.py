@@ -11,9 +11,11 @@ from typing import Literal
 import msgspec
 
 from teamscall.capture.expect import Broken, Expectation, broken
+from teamscall.capture.expect_sound import broken_in_sound
 from teamscall.capture.junit import Case
 from teamscall.capture.live_play import Played
 from teamscall.capture.live_sides import Point, Side, facts_of, points, side
+from teamscall.capture.measured import measured
 from teamscall.capture.reader import Capture
 from teamscall.errors import InputError, TeamscallError
 from teamscall.text import printable
@@ -167,7 +169,12 @@ def verdict(
         found.insert(0, Point("ended", f"{played.outcome}: {played.reason}", True))
     elif played.outcome == "ended-by-bot" and not old.bot_hung_up and not new.bot_hung_up:
         found.insert(0, Point("ended", f"the bridge {played.reason}", True))
-    failing = () if expectation is None else broken(expectation, facts_of(now))
+    failing: tuple[Broken, ...] = ()
+    if expectation is not None:
+        failing = (
+            *broken(expectation, facts_of(now)),
+            *broken_in_sound(expectation, lambda thresholds: measured(now, thresholds)),
+        )
     result: Result = "played"
     if played.outcome == "interrupted":
         result = "interrupted"

@@ -18,9 +18,10 @@ import msgspec
 
 from teamscall.audio.measures import Measures, Span, Track
 from teamscall.audio.waveform import Thresholds, measure
+from teamscall.calls.events import Command
 from teamscall.capture.reader import Capture
 from teamscall.capture.records import Frame, Side
-from teamscall.capture.sound import Tracks, Unknown, tracks
+from teamscall.capture.sound import Tracks, Unknown, bot_track, tracks
 from teamscall.errors import CaptureError
 
 # Sound that begins or ends this near to an unknown place may have done so inside it.
@@ -33,14 +34,27 @@ def side_measured(capture: Capture) -> Side:
     return "emulator" if theirs else capture.header.side
 
 
-def measured(capture: Capture) -> Measures | None:
+def measured(capture: Capture, thresholds: Thresholds | None = None) -> Measures | None:
     """The figures of a call; None: there is no sound in the capture."""
     for side in dict.fromkeys((side_measured(capture), capture.header.side)):
         try:
-            return of_tracks(tracks(capture, side))
+            return of_tracks(tracks(capture, side), thresholds)
         except CaptureError:
             continue  # of a merged one, the other side may have kept its audio
     return None
+
+
+def measured_again(
+    capture: Capture, commands: Iterable[tuple[float, Command]], thresholds: Thresholds
+) -> Measures | None:
+    """The figures of a replay: the recorded caller, and the bot as the far side would play
+    what the conversation returned, each with its second of the call. On the bridge's clock.
+    """
+    try:
+        sound = tracks(capture, capture.header.side)
+    except CaptureError:
+        return None
+    return of_tracks(msgspec.structs.replace(sound, bot=bot_track(commands)), thresholds)
 
 
 def of_tracks(sound: Tracks, thresholds: Thresholds | None = None) -> Measures:

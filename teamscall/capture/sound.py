@@ -10,7 +10,7 @@ flush ends what has not been played.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -115,6 +115,17 @@ def tracks(capture: Capture, side: Side | None = None) -> Tracks:
     unknown.end()
     sound = _caller(list(callers.values()), unknown)
     return Tracks(sound, bot.track(), left_out, unknown.all())
+
+
+def bot_track(commands: Iterable[tuple[float, object]]) -> bytes:
+    """What the far side plays of what a conversation returned, each with its second."""
+    bot = _Bot()
+    for at_s, command in commands:
+        if isinstance(command, AudioOut):
+            bot.play(max(0.0, at_s), command.pcm)
+        elif isinstance(command, Flush):
+            bot.flush(max(0.0, at_s))
+    return bot.track()
 
 
 def _caller(speakers: Sequence[Sequence[_Piece]], unknown: _Unknowns) -> bytes:

@@ -16,8 +16,10 @@ import msgspec
 from teamscall.calls.settings import CallSettings
 from teamscall.capture import diff
 from teamscall.capture.expect import Broken, Expectation, broken, facts
+from teamscall.capture.expect_sound import broken_in_sound
 from teamscall.capture.junit import Case
-from teamscall.capture.reader import read
+from teamscall.capture.measured import measured_again
+from teamscall.capture.reader import Capture, read
 from teamscall.capture.recording import recording
 from teamscall.capture.replay import Replayed, replay
 from teamscall.capture.retold import replay_otherwise
@@ -168,7 +170,7 @@ def _judged(task: Task) -> Verdict:
         came = replay_otherwise(story, task.settings[story.setup.dialect])
     else:
         came = replay(story)
-    verdict = _verdict(task, came, story.stopped)
+    verdict = _verdict(task, came, story.stopped, capture)
     if not task.update or came.difference is None:
         return verdict
     if story.stopped or came.difference.kind == "failed":
@@ -177,14 +179,18 @@ def _judged(task: Task) -> Verdict:
     return msgspec.structs.replace(verdict, result="updated")
 
 
-def _verdict(task: Task, came: Replayed, damage: str) -> Verdict:
+def _verdict(task: Task, came: Replayed, damage: str, capture: Capture) -> Verdict:
     failing: Sequence[Broken] = ()
     if task.expectation is not None:
         found = facts(
             ((act.at_s, act.command) for act in came.acts),
             streams=came.setup.turn_taking == "none",
         )
-        failing = broken(task.expectation, found)
+        said = ((act.at_s, act.command) for act in came.acts)
+        failing = (
+            *broken(task.expectation, found),
+            *broken_in_sound(task.expectation, lambda t: measured_again(capture, said, t)),
+        )
     result: Result = "same"
     if task.expectation is None and came.difference is not None:
         result = "differs"
