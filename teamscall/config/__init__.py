@@ -11,7 +11,7 @@ from teamscall.config.checks import openai_key, resolved_engine, resolved_mode
 from teamscall.config.differing import differing, stamps, with_values_of
 from teamscall.config.entries import HEADERS, Price, Tool, Webhook, listed
 from teamscall.config.load import Loaded, default_paths, load_config
-from teamscall.config.operate import Capture, Control, JournalFile, Metrics, Outbound
+from teamscall.config.operate import Capture, Control, Graph, JournalFile, Metrics, Outbound
 from teamscall.config.options import Option, entry_options, iter_options
 from teamscall.config.percall import for_one_call
 from teamscall.config.resolved import resolved_models
@@ -54,6 +54,7 @@ __all__ = [
     "Endpointing",
     "Filler",
     "Goodbye",
+    "Graph",
     "Idle",
     "Inbound",
     "JournalFile",

@@ -160,6 +160,32 @@ class Capture(msgspec.Struct, frozen=True):
     max_mb: Annotated[int, key("A file is not continued beyond.", unit="MB", ge=1, le=2000)] = 250
 
 
+class Graph(msgspec.Struct, frozen=True):
+    """The bot's registration at Microsoft, for ``doctor`` alone: calls do not need it."""
+
+    tenant_id: Annotated[str, key("Directory (tenant) id.")] = ""
+    client_id: Annotated[str, key("Application (client) id of the bot.")] = ""
+    client_secret: Annotated[Secret, key("Value of a client secret.")] = field(
+        default_factory=Secret
+    )
+    client_secret_file: Annotated[str, key("File that holds graph.client_secret.", kind="path")] = (
+        ""
+    )
+    client_secret_env: Annotated[
+        str, key("Environment variable that holds graph.client_secret.")
+    ] = ""
+    certificate_file: Annotated[
+        str,
+        key("PEM file with a certificate and its private key, in place of a secret.", kind="path"),
+    ] = ""
+    permissions: Annotated[
+        tuple[str, ...],
+        key("Application permissions that are needed; empty: what the configuration shows."),
+    ] = ()
+    authority: Annotated[str, url("Where tokens come from.")] = "https://login.microsoftonline.com"
+    url: Annotated[str, url("Microsoft Graph.")] = "https://graph.microsoft.com"
+
+
 class Metrics(msgspec.Struct, frozen=True):
     """``GET /metrics`` in Prometheus format."""
 

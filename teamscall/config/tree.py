@@ -17,7 +17,7 @@ from msgspec import field
 
 from teamscall.config.entries import Price, Tool, Webhook
 from teamscall.config.keys import LONGEST_MS, SET, URL_PATH, address, key, url
-from teamscall.config.operate import Capture, Control, JournalFile, Metrics, Outbound
+from teamscall.config.operate import Capture, Control, Graph, JournalFile, Metrics, Outbound
 from teamscall.config.secret import Secret
 from teamscall.config.talk import (
     BargeIn,
@@ -352,6 +352,7 @@ class Config(msgspec.Struct, frozen=True):
     control: Control = field(default_factory=Control)
     metrics: Metrics = field(default_factory=Metrics)
     capture: Capture = field(default_factory=Capture)
+    graph: Graph = field(default_factory=Graph)
     webhooks: tuple[Webhook, ...] = ()
     tools: tuple[Tool, ...] = ()
     prices: dict[str, Price] = field(default_factory=dict)  # by model
