@@ -41,41 +41,53 @@ def streaming(
     config: Config, today: datetime.date, other_mind: OtherMind | None = None
 ) -> OpenAIEngine:
     """One model hears, one thinks (or another mind does), one speaks."""
-    at, tts = config.openai, config.tts
-    hear_at = endpoint(config, at.hear_base_url, "openai.hear_base_url")
-    think_at = endpoint(config, at.think_base_url, "openai.think_base_url")
-    speak_at = endpoint(config, at.speak_base_url, "openai.speak_base_url")
-    model = resolve("speak", tts.model, today)
-    if not tts.model and not speak_at.is_openai:
-        model = best_speech_endpoint_model()
-    timeout_s = config.response_timeout_ms / 1000
+    thinks, speaks = thinking(config, today), speaking(config, today)
     return OpenAIEngine(
-        Hearing(
-            hear_at,
-            resolve("hear", config.streaming.stt_model, today),
-            config.streaming.language,
-            Detection(
-                config.streaming.turn_detection,
-                threshold=config.streaming.vad_threshold,
-                silence_duration_ms=config.streaming.silence_duration_ms,
-            ),
-        ),
-        other_mind
-        or Thinking(
-            think_at,
-            resolve("think", config.response_model, today),
-            config.response_system_prompt,
-            timeout_s,
-        ),
-        Speaking(speak_at, Voice(model, tts.voice, tts.speed, tts.instructions, tts.sample_rate)),
-        tools=toolbox(config, think_at),
-        speakable=tts.speakable,
+        hearing(config, today),
+        other_mind or thinks,
+        speaks,
+        tools=toolbox(config, thinks.endpoint),
+        speakable=config.tts.speakable,
         deadlines=Deadlines(
-            first_thought=timeout_s,
+            first_thought=thinks.timeout_s,
             # OpenAI's voice takes a quarter of a second; one's own machine takes its time.
-            first_audio=5.0 if speak_at.is_openai else Deadlines().first_audio,
+            first_audio=5.0 if speaks.endpoint.is_openai else Deadlines().first_audio,
         ),
     )
+
+
+def hearing(config: Config, today: datetime.date) -> Hearing:
+    """What hears in the streaming mode."""
+    return Hearing(
+        endpoint(config, config.openai.hear_base_url, "openai.hear_base_url"),
+        resolve("hear", config.streaming.stt_model, today),
+        config.streaming.language,
+        Detection(
+            config.streaming.turn_detection,
+            threshold=config.streaming.vad_threshold,
+            silence_duration_ms=config.streaming.silence_duration_ms,
+        ),
+    )
+
+
+def thinking(config: Config, today: datetime.date) -> Thinking:
+    """What thinks in the streaming mode, unless another mind does."""
+    return Thinking(
+        endpoint(config, config.openai.think_base_url, "openai.think_base_url"),
+        resolve("think", config.response_model, today),
+        config.response_system_prompt,
+        config.response_timeout_ms / 1000,
+    )
+
+
+def speaking(config: Config, today: datetime.date) -> Speaking:
+    """What speaks in the streaming mode."""
+    tts = config.tts
+    at = endpoint(config, config.openai.speak_base_url, "openai.speak_base_url")
+    model = resolve("speak", tts.model, today)
+    if not tts.model and not at.is_openai:
+        model = best_speech_endpoint_model()
+    return Speaking(at, Voice(model, tts.voice, tts.speed, tts.instructions, tts.sample_rate))
 
 
 def realtime(config: Config, today: datetime.date) -> RealtimeEngine:

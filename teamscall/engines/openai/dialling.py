@@ -53,12 +53,30 @@ class Purpose(msgspec.Struct, frozen=True):
 
 
 class Lost(Exception):
-    """The session is over; ``wait_s``: the service asked to be left alone for so long."""
+    """The session is over; ``wait_s``: the service asked to be left alone for so long;
+    ``status``: of its answer to the upgrade, 0 without one."""
 
-    def __init__(self, reason: str, wait_s: float = 0.0) -> None:
+    def __init__(self, reason: str, wait_s: float = 0.0, status: int = 0) -> None:
         super().__init__(reason)
         self.reason = reason
         self.wait_s = wait_s
+        self.status = status
+
+
+class Refusal(EngineError):
+    """The service does not want this session, and no retry mends that.
+
+    Attributes:
+        status: of its answer to the upgrade; 0: the session was up.
+        trouble: what it says is wrong, as far as it does.
+    """
+
+    def __init__(
+        self, message: str, *, stage: Stage, status: int = 0, trouble: Trouble | None = None
+    ) -> None:
+        super().__init__(message, stage=stage)
+        self.status = status
+        self.trouble = trouble or Trouble()
 
 
 class _Connect(connect):
@@ -126,13 +144,16 @@ class Dialler:
             status = refused.response.status_code
             asked = {"status": status, "request": request_id(refused.response.headers)}
             log.warning("OpenAI refused a session", extra={"stage": self.purpose.stage, **asked})
+            trouble = _trouble(refused.response.body)
             if status in _FATAL_STATUS:
                 what, hint = self._endpoint.refusal(
                     status, self.purpose.model, self.purpose.model_setting
                 )
-                raise self.error(what, hint) from None
+                raise self._refusal(what, hint, status, trouble) from None
+            if trouble.name in _FATAL_CODES:  # as 429 is, where nothing is left to spend
+                raise self._fatal(trouble, status) from None
             header = refused.response.headers.get("Retry-After", "")
-            raise Lost(f"the service answered {status}", _seconds(header)) from None
+            raise Lost(f"the service answered {status}", _seconds(header), status) from None
         except InvalidURI:
             raise self.error(
                 "its address is no URL", f"Look at {self._endpoint.setting}."
@@ -191,11 +212,16 @@ class Dialler:
         """What to raise for an error of a session that is up, if it is the end of all."""
         return self._fatal(trouble) if trouble.name in _FATAL_CODES else None
 
-    def _fatal(self, trouble: Trouble) -> EngineError:
+    def _fatal(self, trouble: Trouble, status: int = 0) -> EngineError:
         setting = self.purpose.model_setting
         if trouble.name in _KEY_CODES:
             setting = self._endpoint.key_setting
-        return self.error(f"the service refused ({trouble.name})", f"Look at {setting}.")
+        what = f"the service refused ({trouble.name})"
+        return self._refusal(what, f"Look at {setting}.", status, trouble)
+
+    def _refusal(self, what: str, hint: str, status: int, trouble: Trouble) -> Refusal:
+        message = self.error(what, hint).message
+        return Refusal(message, stage=self.purpose.stage, status=status, trouble=trouble)
 
     def error(self, what: str, hint: str = "", *, retryable: bool = False) -> EngineError:
         """An error of this socket, in its words."""
@@ -204,6 +230,18 @@ class Dialler:
             stage=self.purpose.stage,
             retryable=retryable,
         )
+
+
+class _Body(msgspec.Struct):
+    error: Trouble = msgspec.field(default_factory=Trouble)
+
+
+def _trouble(body: bytes | bytearray | None) -> Trouble:
+    """What the answer to a refused upgrade says; nothing, where it is no JSON of the API."""
+    try:
+        return msgspec.json.decode(body or b"{}", type=_Body).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Trouble()
 
 
 def _seconds(retry_after: str) -> float:

@@ -15,6 +15,9 @@ from teamscall import __version__
 from teamscall.config import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import httpx2
     from openai import AsyncOpenAI
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -102,9 +105,14 @@ class Endpoint(msgspec.Struct, frozen=True):
             case _:
                 return f"the service answered {status}", f"Look at {self.setting}."
 
-    def client(self, timeout_s: float) -> AsyncOpenAI:
+    def client(
+        self,
+        timeout_s: float,
+        answered: Callable[[httpx2.Response], Awaitable[None]] | None = None,
+    ) -> AsyncOpenAI:
         """An HTTP client, for several calls at once. Building one costs tens of
-        milliseconds (certificates): in a thread where calls go on."""
+        milliseconds (certificates): in a thread where calls go on. ``answered`` is shown
+        every answer, before its body is read."""
         import httpx2
         from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
 
@@ -113,6 +121,7 @@ class Endpoint(msgspec.Struct, frozen=True):
                 max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEP_IDLE_S
             ),
             timeout=httpx2.Timeout(timeout_s, connect=CONNECT_S),
+            event_hooks={"response": [answered] if answered is not None else []},
         )
         key = self.key.reveal() or NO_KEY
         parts = urlsplit(self.base_url)

@@ -200,6 +200,17 @@ class OpenAIEngine:
             **self._manners(),
         )
 
+    @property
+    def hear_dialler(self) -> Dialler:
+        """Opens the sessions that hear, as a call's ear does."""
+        return self._hear_sessions.dialler
+
+    @property
+    def read_dialler(self) -> Dialler | None:
+        """Opens the sessions that speak; None: the voice has no session."""
+        over_realtime = self._speaking.voice.model.over_realtime
+        return self._read_sessions.dialler if over_realtime else None
+
     def _manners(self) -> Manners:
         return {
             "phrase": self.phrase,
@@ -384,7 +395,8 @@ class _Sessions:
         self, endpoint: Endpoint, url: str, session: object, purpose: Purpose, home: Home
     ) -> None:
         self._what = (endpoint, url, messages.session_update(session), purpose)
-        self.ahead = WarmSessions(Dialler(*self._what), home)
+        self.dialler = Dialler(*self._what)
+        self.ahead = WarmSessions(self.dialler, home)
 
     def open_socket(
         self,

@@ -89,10 +89,10 @@ class LiveEngine:
         self._home = Home()
         self._url = live_messages.live_url(endpoint)
         self._purpose = Purpose("session", "the live session", manner.model, "live.model")
-        self._ahead = WarmSessions(
-            Dialler(endpoint, self._url, self._start(()), self._purpose, configured=STARTED),
-            self._home,
+        self.dialler = Dialler(
+            endpoint, self._url, self._start(()), self._purpose, configured=STARTED
         )
+        self._ahead = WarmSessions(self.dialler, self._home)
 
     @property
     def name(self) -> str:

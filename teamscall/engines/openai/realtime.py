@@ -112,9 +112,8 @@ class RealtimeEngine:
         self._purpose = Purpose("session", "the voice session", model.name, "realtime.model")
         self._url = endpoint.realtime_url(model.name)
         self._home = Home()
-        self._ahead = WarmSessions(
-            Dialler(endpoint, self._url, self._update, self._purpose), self._home
-        )
+        self.dialler = Dialler(endpoint, self._url, self._update, self._purpose)
+        self._ahead = WarmSessions(self.dialler, self._home)
 
     @property
     def name(self) -> str:
