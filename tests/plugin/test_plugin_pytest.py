@@ -260,6 +260,6 @@ def test_a_scenario_is_a_test(pytester: pytest.Pytester, monkeypatch: pytest.Mon
     came = run(pytester)
     came.assert_outcomes(passed=1, failed=2)
     came.stdout.fnmatch_lines(
-        ["*scenario bad*", "*ended_by*", "*scenario wrong*", "*has a mistake*"]
+        ["*scenario bad*", "*ended_by*", "*scenario wrong*", "*has 2 mistakes*"]
     )
     assert "Traceback" not in came.stdout.str()
