@@ -18,6 +18,7 @@ from teamscall.cli import (
     doctor,
     emulate,
     fake_openai,
+    init,
     mcp,
     metrics,
     replay,
@@ -57,6 +58,7 @@ def root(
 
 
 demo.register(app)
+init.register(app)
 serve.register(app)
 emulate.register(app)
 verbs.register(app)

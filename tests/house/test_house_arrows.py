@@ -38,12 +38,13 @@ ARROWS: dict[str, set[str]] = {
     "emulator": COMMON | {"audio", "wire"},
     "testing": COMMON | {"audio", "engines.offline"},
     # A shell beside the command line: a bridge and a caller in one test.
+    "setup": COMMON | {"config"},
     "pytest_plugin": COMMON
     | {"config", "wire.events", "calls.records", "capture", "emulator", "server"}
     | {"engines.offline"},
     "cli": COMMON
     | {"config", "wire", "audio", "calls", "engines", "emulator", "server", "journal", "testing"}
-    | {"control", "outbound", "capture", "doctor"},
+    | {"control", "outbound", "capture", "doctor", "setup"},
 }
 OUTSIDE_PURE = {"asyncio", "socket", "logging", "time", "threading", "subprocess", "websockets"}
 

@@ -1,0 +1,86 @@
+"""The few questions of ``teamscall init``, on stderr: stdout is the result's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from teamscall.text import printable
+
+_GATEWAYS = {"1": "standin", "2": "csharp", "3": "both"}
+
+
+def ask(
+    gateway: str | None, public_url: str | None, allow: Sequence[str] | None, engine: str | None
+) -> tuple[str, str, list[str], str]:
+    """(gateway, public address, who may call, engine): what was not given is asked for."""
+    if gateway is None:
+        typer.echo("Who dials the bridge?", err=True)
+        typer.echo("  1  StandIn, the hosted media bridge", err=True)
+        typer.echo("  2  a C# media gateway of your own", err=True)
+        typer.echo("  3  both", err=True)
+        gateway = _choice("1, 2 or 3", _GATEWAYS, "1")
+    if public_url is None:
+        typer.echo(
+            "\nAt which address does the other side reach this machine (a proxy's or tunnel's)?\n"
+            "  for example wss://bridge.example.org; empty: not known yet",
+            err=True,
+        )
+        public_url = _address(gateway)
+    if allow is None:
+        typer.echo(
+            "\nWho may call? Object ids, addresses, tenant:ID, or * for everybody, with commas "
+            "between them.\n  empty: nobody, for now",
+            err=True,
+        )
+        allow = _callers()
+    if engine is None:
+        typer.echo(
+            "\nWhat hears, thinks and speaks? auto (OpenAI when OPENAI_API_KEY is set, else this "
+            "machine), openai, offline, echo",
+            err=True,
+        )
+        engine = _choice("engine", {w: w for w in ("auto", "openai", "offline", "echo")}, "auto")
+    typer.echo("", err=True)
+    return gateway, public_url, list(allow), engine
+
+
+def _choice(prompt: str, words: dict[str, str], default: str) -> str:
+    while True:
+        said = str(typer.prompt(prompt, default=default, err=True)).strip().lower()
+        if said in words:
+            return words[said]
+        if said in words.values():
+            return said
+        typer.echo(f"{printable(said, 40)} is none of {', '.join(words)}", err=True)
+
+
+def _address(gateway: str) -> str:
+    from teamscall.errors import InputError
+    from teamscall.setup.plan import public_address
+
+    while True:
+        said = str(typer.prompt("address", default="", show_default=False, err=True)).strip()
+        try:
+            if said:
+                public_address(said, "/")
+        except InputError as error:
+            typer.echo(str(error), err=True)
+            continue
+        return said
+
+
+def _callers() -> list[str]:
+    from teamscall.errors import InputError
+    from teamscall.setup.plan import callers
+
+    while True:
+        said = str(typer.prompt("callers", default="", show_default=False, err=True))
+        named = [one.strip() for one in said.split(",") if one.strip()]
+        try:
+            callers(tuple(named))
+        except InputError as error:
+            typer.echo(str(error), err=True)
+            continue
+        return named

@@ -1,0 +1,99 @@
+"""The same plan for another home: environment variables, and a systemd unit.
+
+Owns their text. No secret is in it: each is named by a file. Pure.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from teamscall.config.options import options
+
+HOME = PurePosixPath("/etc/teamscall")
+
+
+def environment(values: Mapping[str, object], secrets: tuple[str, ...]) -> str:
+    """``NAME=value`` lines, for a shell, a container or an EnvironmentFile."""
+    lines = ["# Each key of teamscall.toml has a variable: teamscall config explain KEY"]
+    for key, value in values.items():
+        lines.append(f"{options()[key].env}={_quoted(value)}")
+    for key in secrets:
+        file = HOME / key
+        lines.append(f"# make it: umask 077; openssl rand -base64 32 > {file}")
+        lines.append(f"{options()[f'{key}_file'].env}={file}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return shlex.quote(",".join(map(str, value)))
+    return shlex.quote(str(value))
+
+
+def systemd_unit(command: str, config: str) -> str:
+    """A hardened unit. ``command``: the teamscall that is run; ``config``: its file."""
+    return f"""\
+# /etc/systemd/system/teamscall.service
+#
+#   useradd --system --home-dir /var/lib/teamscall --shell /usr/sbin/nologin teamscall
+#   install -d -o teamscall -g teamscall -m 0700 {HOME}
+#   sudo -u teamscall teamscall init -o {config}
+#   systemctl daemon-reload && systemctl enable --now teamscall
+#
+# `systemctl reload teamscall` takes a changed configuration without dropping a call.
+# To operate it: sudo teamscall status
+[Unit]
+Description=teamscall: an AI voice agent on Microsoft Teams calls
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+# systemd older than 253: Type=notify, and ExecReload=/bin/kill -HUP $MAINPID
+Type=notify-reload
+ExecStart={command} serve --config {config}
+User=teamscall
+Group=teamscall
+StateDirectory=teamscall
+RuntimeDirectory=teamscall
+RuntimeDirectoryMode=0700
+Environment=XDG_DATA_HOME=/var/lib
+# OPENAI_API_KEY and the like, one to a line, 0600:
+EnvironmentFile=-{HOME}/environment
+Restart=on-failure
+RestartSec=2
+WatchdogSec=30
+# longer than shutdown.drain_seconds, so that calls end with a goodbye
+TimeoutStopSec=45
+LimitNOFILE=65536
+
+# It needs the network, its own folders and nothing else.
+UMask=0077
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+ProtectProc=invisible
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+
+[Install]
+WantedBy=multi-user.target
+"""
