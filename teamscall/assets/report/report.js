@@ -3,6 +3,7 @@
 // as HTML; nothing is fetched.
 (() => {
   const RATE = 16000;
+  const EDGE = 7; // pixels beside the call, for what lies on its first and last moment
   const MIN_SPAN = 0.2; // seconds in view at the deepest zoom
   const STEPS = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600];
   // The lanes from the top down: name, top, height, label.
@@ -180,11 +181,11 @@
       this.draw();
     }
 
-    x(at) { return ((at - this.start) / this.span) * this.width; }
+    x(at) { return EDGE + ((at - this.start) / this.span) * (this.width - 2 * EDGE); }
 
     at(clientX) {
       const left = this.plot.getBoundingClientRect().left;
-      return this.start + ((clientX - left) / this.width) * this.span;
+      return this.start + ((clientX - left - EDGE) / (this.width - 2 * EDGE)) * this.span;
     }
 
     // --- view -----------------------------------------------------------------------------
@@ -239,7 +240,8 @@
       for (const who of ["caller", "bot"]) {
         const [top, height] = LANES[who];
         pen.fillStyle = this.ink("--line");
-        pen.fillRect(0, top + height / 2 - 0.5, Math.min(this.width, this.x(this.length)), 1);
+        const [left, right] = [Math.max(EDGE, this.x(0)), Math.min(this.width - EDGE, this.x(this.length))];
+        pen.fillRect(left, top + height / 2 - 0.5, right - left, 1);
         const track = this.tracks[who];
         if (track) {
           this.wave(pen, track.peaks, track.bucket, top, height, this.ink(`--${who}-peak`));
@@ -263,8 +265,8 @@
       pen.font = `11px ${this.ink("--mono")}`;
       pen.textBaseline = "middle";
       pen.fillStyle = ink;
-      pen.fillRect(0, top + 2, this.width, 1);
-      for (let n = Math.floor(this.start / step); n * step <= this.start + this.span; n++) {
+      pen.fillRect(EDGE, top + 2, this.width - 2 * EDGE, 1);
+      for (let n = Math.ceil(this.start / step - 1e-9); n * step <= this.start + this.span; n++) {
         const x = Math.round(this.x(n * step));
         pen.fillStyle = faint;
         for (const who of ["caller", "bot"]) pen.fillRect(x, LANES[who][0], 1, LANES[who][1]);
@@ -303,17 +305,18 @@
 
     wave(pen, values, bucket, top, height, ink) {
       const middle = top + height / 2;
-      const perPixel = this.span / this.width / bucket; // buckets
+      const perPixel = this.span / (this.width - 2 * EDGE) / bucket; // buckets
       const high = (value) => (value / 255) * (height / 2);
       pen.fillStyle = ink;
       if (perPixel >= 1) {
         const end = Math.min(this.width, this.x(this.length));
         const fine = 0.5; // of a pixel: screens are finer
         for (let x = 0; x < end; x += fine) {
-          const from = Math.floor(this.start / bucket + x * perPixel);
-          const to = Math.max(from + 1, Math.floor(this.start / bucket + (x + fine) * perPixel));
+          const from = Math.floor(this.start / bucket + (x - EDGE) * perPixel);
+          const to = Math.max(from + 1, Math.floor(this.start / bucket + (x - EDGE + fine) * perPixel));
+          if (to <= 0) continue;
           let most = 0;
-          for (let i = from; i < to && i < values.length; i++) if (values[i] > most) most = values[i];
+          for (let i = Math.max(0, from); i < to && i < values.length; i++) if (values[i] > most) most = values[i];
           if (most) pen.fillRect(x, middle - high(most), fine, 2 * high(most));
         }
         return;
@@ -418,8 +421,9 @@
         if (track) this.wave(pen, track.peaks, track.bucket, top, height / 2 - 2, this.ink(`--${who}-power`));
       }
       [this.start, this.span, this.width] = kept;
-      const left = (this.start / this.extent) * width;
-      const wide = (this.span / this.extent) * width;
+      const inner = width - 2 * EDGE;
+      const left = this.start > 0 ? EDGE + (this.start / this.extent) * inner : 0;
+      const wide = this.span < this.extent ? (this.span / this.extent) * inner : width;
       pen.fillStyle = this.ink("--page");
       pen.globalAlpha = 0.72;
       pen.fillRect(0, 0, left, height);

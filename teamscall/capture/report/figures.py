@@ -37,7 +37,7 @@ def figures(picture: Picture) -> Figures:
     stopped: list[float] = []
     if measures is not None:
         stopped = [ms for one in measures.barge_ins if (ms := one.stopped_after_ms) is not None]
-    counts = {kind: 0 for kind in ("late", "lost", "dry")}
+    counts = dict.fromkeys(("late", "lost", "dry"), 0)
     for loss in picture.losses:
         if loss.kind in counts:
             counts[loss.kind] += loss.count

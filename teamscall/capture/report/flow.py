@@ -81,7 +81,9 @@ class BotFlow:
             self.troubles.pop()
 
     def heard(self) -> tuple[Heard, ...]:
-        return tuple(Heard(turn, Stretch(round(start, 6), round(end, 6))) for turn, start, end in self._spans)
+        return tuple(
+            Heard(turn, Stretch(round(start, 6), round(end, 6))) for turn, start, end in self._spans
+        )
 
 
 class CallerFlow:
@@ -134,7 +136,11 @@ def _loss(group: Sequence[Trouble]) -> Loss:
         case "lost":
             text = f"{frames} never came"
         case "dry":
-            text = f"nothing to play for up to {worst:.0f} ms: the next frame was sent too late"
+            text = (
+                f"a stall: nothing to play for {worst:.0f} ms, as the next frame was sent too late"
+            )
+            if count > 1:
+                text = f"{count} stalls: nothing to play for up to {worst:.0f} ms"
         case _:
             notes = dict.fromkeys(one.note for one in group)
             text = "; ".join(list(notes)[:4]) + ("; …" if len(notes) > 4 else "")

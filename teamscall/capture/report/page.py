@@ -41,10 +41,12 @@ def render(pictures: Sequence[Picture]) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(clock=_clock, seconds=_seconds, ms=_ms, db=_db, base64=_base64, exact=_exact)
+    environment.filters.update(
+        clock=_clock, seconds=_seconds, ms=_ms, db=_db, base64=_base64, exact=_exact
+    )
     template = environment.from_string((_ASSETS / "report.html.jinja").read_text("utf-8"))
-    longest = max((turn.stages[-1].to_ms for p in pictures for turn in p.turns if turn.stages),
-                  default=0.0)  # fmt: skip
+    answers = [turn for picture in pictures for turn in picture.turns if turn.stages]
+    waits = [ms for turn in answers for ms in (turn.stages[-1].to_ms, turn.measured_ms) if ms]
     calls = [_call(number, one, Markup) for number, one in enumerate(pictures, 1)]
     return template.render(
         policy=_policy(style, script),
@@ -52,7 +54,7 @@ def render(pictures: Sequence[Picture]) -> str:
         script=Markup(script),
         calls=calls,
         title=pictures[0].title if len(calls) == 1 else f"{len(calls)} calls",
-        longest_ms=max(longest, 1.0),
+        longest_ms=max(waits, default=1.0),
     )
 
 
@@ -125,9 +127,9 @@ def _items(picture: Picture) -> list[list[Any]]:
         kind = "heard" if one.final else "heard unsure"
         told = f"heard from {_clock(one.start)} to {_clock(one.end)}: {one.text}"
         items.append(["heard", kind, one.start, one.end, one.text, told])
-        stops = [*(partial.at for partial in one.partials[1:]), max(one.end, one.partials[-1].at)
-                 if one.partials else one.end]  # fmt: skip
-        for index, (partial, stop) in enumerate(zip(one.partials, stops, strict=True)):
+        stops = [partial.at for partial in one.partials[1:]]
+        stops.append(max(one.end, *(partial.at for partial in one.partials), 0.0))
+        for index, (partial, stop) in enumerate(zip(one.partials, stops, strict=False)):
             last = one.final and index == len(one.partials) - 1
             word = "final" if last else "partial"
             told = f"{word}, {_clock(partial.at)}: {partial.text}"
@@ -150,10 +152,12 @@ def _turn_items(turn: Turn) -> list[list[Any]]:
     items: list[list[Any]] = []
     name = f"turn {turn.number}, {turn.kind}, {turn.status}"
     start = turn.audible[0].start if turn.audible else turn.began
+    widest = max(turn.audible, key=lambda span: span.end - span.start, default=None)
     for index, span in enumerate(turn.audible):
         words = turn.heard if not index else ""
-        items.append(["said", "said", span.start, span.end, words, f"{name}: {turn.heard}"])
-        label = f"{turn.number} {turn.kind}" if not index else ""
+        kind = "said more" if index else "said"
+        items.append(["said", kind, span.start, span.end, words, f"{name}: {turn.heard}"])
+        label = f"{turn.number} {turn.kind}" if span is widest else ""
         items.append(["turns", "turn", span.start, span.end, label, _turn_words(turn, name)])
     if not turn.audible and turn.said:
         items.append(["said", "unheard", start, start, "", f"{name}: {turn.said}"])
@@ -207,5 +211,3 @@ def _db(value: float | None) -> str:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-

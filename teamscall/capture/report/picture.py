@@ -158,10 +158,10 @@ class _Teller:
                 key = printable(digit, 4)
                 self._marks.add(at, "digit", key or "•", f"key {key or '(not in the capture)'}")
             case wire.ParticipantsChanged(count=count):
-                self._marks.add(at, "participants", str(count), f"{count} in the call")
+                self._marks.add(at, "participants", f"{count} in call", f"{count} in the call")
             case wire.CallResumed():
                 if self._header.side == "emulator":
-                    self._marks.add(at, "link", "resumed", "the socket is back")
+                    self._marks.add(at, "link", "socket back", "the socket is back")
             case wire.VideoIn() | wire.ShowImage():
                 self._images.add(at, message, self._marks)
             case _:
@@ -176,9 +176,9 @@ class _Teller:
     def _event(self, step: Step, name: str, fields: Any) -> None:
         self._decisions.event(self._now, step)
         if name == "LinkLost":
-            self._marks.add(self._now, "link", "lost", "the socket broke")
+            self._marks.add(self._now, "link", "socket lost", "the socket broke")
         elif name == "LinkResumed":
-            self._marks.add(self._now, "link", "resumed", "the socket is back")
+            self._marks.add(self._now, "link", "socket back", "the socket is back")
 
     def _did(self, name: str, fields: Any) -> None:
         if name in ("Hear", "AudioOut"):

@@ -104,7 +104,6 @@ _STAGE_LABELS = {
     "first_audio": "first sound made",
     "first_frame": "first frame sent",
 }
-_MARK_WORDS = {"link": "socket {}", "participants": "{} in call", "digit": "{}"}
 
 
 def scene(picture: Picture, width: int = DEFAULT_WIDTH) -> Scene:
@@ -221,7 +220,7 @@ class _Drawing:
                 yield Label(x + 4, _HEARD_Y + 13, text, style, 12)
             partials = [partial for partial in one.partials if partial.at >= one.start]
             stops = [*(partial.at for partial in partials[1:]), max(end, one.end)]
-            for partial, stop in zip(partials, stops, strict=True):
+            for partial, stop in zip(partials, stops, strict=False):
                 px = self._x(partial.at)
                 yield Line(px, _PARTIAL_Y, px, _PARTIAL_Y + 14, "partial-tick")
                 if text := fitted(partial.text, self._x(stop) - px - 6, 10):
@@ -300,11 +299,10 @@ class _Drawing:
             middle = _MARKS_Y + 12
             triangle = ((x - 5, middle - 5), (x + 5, middle - 5), (x, middle + 4))
             yield Shape(triangle, f"mark-{_loud(mark)}", mark.text)
-            words = _MARK_WORDS.get(mark.kind, "{}").format(mark.label)
-            width = len(words) * 11 * _LETTER + 8
+            width = len(mark.label) * 11 * _LETTER + 8
             left = x + 8 if x + 8 + width < self._width else x - 8 - width
             if left >= free:
-                yield Label(left, middle + 3, words, f"mark-word-{_loud(mark)}", 11)
+                yield Label(left, middle + 3, mark.label, f"mark-word-{_loud(mark)}", 11)
                 free = left + width
 
     def _legend(self) -> Iterator[Item]:
@@ -312,7 +310,7 @@ class _Drawing:
         entries = [
             *((style, _STAGE_LABELS[name]) for name, style in STAGE_STYLES.items()),
             ("loss-late", "late frames"),
-            ("loss-lost", "lost frames, nothing to play"),
+            ("loss-lost", "lost frames, stalls"),
             ("closed", "recording closed"),
         ]
         for style, words in entries:

@@ -87,7 +87,8 @@ class _Turn:
             cut = said[len(heard) :].strip() if said.startswith(heard) else ""
         latency = _latency(end.get("latency"))
         asked = None
-        if first is not None and latency.first_frame_ms is not None:
+        # A goodbye or a key's answer was not waited for after a last word.
+        if self.kind == "answer" and first is not None and latency.first_frame_ms is not None:
             asked = round(max(0.0, first - latency.first_frame_ms / 1000), 6)
         return Turn(
             number=self.number,
