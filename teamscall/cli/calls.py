@@ -135,18 +135,34 @@ def show(
     context: typer.Context,
     call: CallArgument,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    capture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The call's capture, to measure it. Default: from capture.dir."
+        ),
+    ] = None,
     journal: JournalOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show all about one call, with a timeline and, where it was kept, the transcript."""
-    from teamscall.cli import calls_show, calls_view
+    """Show all about one call, with a timeline and, where it was kept, the transcript.
+
+    Where the call was captured with its audio, what the sound says stands beside what the
+    bridge believed of its own latency.
+    """
+    from teamscall.cli import calls_show, calls_sound, calls_view
     from teamscall.journal.whole import whole
 
     found = whole(_path_of(context, journal, config), call)
+    spoken = found.call.call_id != "" and found.call.outcome != "refused"
+    heard = None
+    if spoken or capture is not None:
+        heard = calls_sound.listen(found, capture, config or _of_group(context, "config"))
     if json_ or _of_group(context, "json_"):
-        calls_view.print_json(found)
-    else:
-        calls_show.print_call(found, _now_ms())
+        calls_view.print_json(found, calls_sound.sound_json(heard) if heard else {"sound": None})
+        return
+    calls_show.print_call(found, _now_ms())
+    if heard is not None:
+        calls_sound.print_sound(heard)
 
 
 def stats(
