@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,6 +40,23 @@ def doctor(
             "standin.public_url, else the bridge's own address.",
         ),
     ] = "",
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca",
+            metavar="FILE",
+            help="Trust this authority (PEM) for the registered address, in place of the system's.",
+        ),
+    ] = None,
+    ntp: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ntp",
+            metavar="HOST",
+            help="A time server to compare the clock with, in place of well-known ones. "
+            "Repeatable.",
+        ),
+    ] = None,
     thorough: Annotated[
         bool,
         typer.Option(
@@ -89,6 +107,8 @@ def doctor(
         only=tuple(only or ()),
         skip=tuple(skip or ()),
         public_url=public_url,
+        ca="" if ca is None else str(ca),
+        time_servers=tuple(ntp or ()),
         thorough=thorough,
         strict=strict,
         timeout_s=timeout,

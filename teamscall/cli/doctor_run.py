@@ -32,6 +32,7 @@ class Options(msgspec.Struct, frozen=True):
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     public_url: str = ""
+    ca: str = ""
     time_servers: tuple[str, ...] = ()
     thorough: bool = False
     strict: bool = False
@@ -91,6 +92,7 @@ def make_site(options: Options) -> Site:
         config_path=found.path,
         env=dict(os.environ),
         public_url=options.public_url,
+        ca=options.ca,
         time_servers=options.time_servers,
         thorough=options.thorough,
         origins=found.origins,

@@ -84,6 +84,8 @@ class Site(msgspec.Struct, frozen=True):
     origins: Mapping[str, str] = {}  # by key, where its value came from
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    ca: str = ""  # PEM file of an authority to trust besides the system's
+    time_servers: tuple[str, ...] = ()  # HOST or HOST:PORT; empty: well-known ones
     start: Starter | None = None
     shared: Shared = msgspec.field(default_factory=Shared)  # what several checks look at
 

@@ -5,7 +5,7 @@ A group's modules list their checks as a tuple ``CHECKS``; nothing else is liste
 
 from __future__ import annotations
 
-from teamscall.doctor import here
+from teamscall.doctor import here, line
 from teamscall.doctor.checks import Check
 
-CHECKS: tuple[Check, ...] = (*here.CHECKS,)
+CHECKS: tuple[Check, ...] = (*here.CHECKS, *line.CHECKS)

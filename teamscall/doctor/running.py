@@ -98,7 +98,7 @@ class _Run:
     async def all(self, total_s: float) -> tuple[Outcome, ...]:
         shared = self._site.shared
         async with asyncio.TaskGroup() as outer:
-            shared.open(outer)
+            shared.open(outer, total_s)
             await self._every(total_s)
             await shared.close(_STOP_S)
         return tuple(self._outcomes[check.id] for check in self._checks)

@@ -6,6 +6,7 @@ Owns the memory of one run. Refuses to know what is kept in it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, cast
@@ -19,6 +20,7 @@ class Shared:
     def __init__(self) -> None:
         self._group: asyncio.TaskGroup | None = None
         self._over = asyncio.Event()
+        self._deadline = 0.0
         self._found: dict[str, asyncio.Future[Any]] = {}
         self._tasks: dict[asyncio.Task[None], asyncio.Future[Any]] = {}  # that are under way
 
@@ -52,9 +54,14 @@ class Shared:
             task.add_done_callback(self._tasks.pop)
         return await asyncio.shield(future)
 
-    def open(self, group: asyncio.TaskGroup) -> None:
+    def open(self, group: asyncio.TaskGroup, total_s: float) -> None:
         """From here on, in tasks of ``group``."""
         self._group = group
+        self._deadline = time.monotonic() + total_s
+
+    def left_s(self) -> float:
+        """Until the whole run is cut off."""
+        return max(0.0, self._deadline - time.monotonic())
 
     async def close(self, timeout_s: float) -> None:
         """Leave every context that is held, and give up what is not there yet."""

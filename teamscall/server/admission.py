@@ -307,7 +307,8 @@ class Gate:
             return self.refuse("wrong-method", address, now, call_id=call_id)
         if not head.upgrades:
             return self.refuse("plain-http", address, now, call_id=call_id)
-        doctor = self._doctor and call_id.startswith(CALL_ID_PREFIX)
+        doctor = call_id.startswith(CALL_ID_PREFIX)
+        self._doctor |= doctor
         full = None if doctor else self._standin_full(address)
         if full is not None:
             return self.refuse(full[0], address, now, call_id=call_id, detail=full[1])
