@@ -58,8 +58,9 @@ def holes(samples: Samples, heard: Sounding, limits: Limits) -> list[tuple[int, 
     ):
         if last - first > limits.longest_hole_ms or last - first < limits.hole_ms - 2:
             continue
-        start, end = _widened(samples, first * STEP, last * STEP)
-        if not limits.hole_ms * STEP <= end - start <= limits.longest_hole_ms * STEP:
+        longest = int(limits.longest_hole_ms * STEP)
+        start, end = _widened(samples, first * STEP, last * STEP, longest)
+        if not limits.hole_ms * STEP <= end - start <= longest:
             continue
         number = int(np.searchsorted(ends, start - 1))
         if number == len(ends) or heard.utterances[number].start >= start:
@@ -77,13 +78,15 @@ def holes(samples: Samples, heard: Sounding, limits: Limits) -> list[tuple[int, 
     return out
 
 
-def _widened(samples: Samples, start: int, end: int) -> tuple[int, int]:
-    """To the last sample that is a zero, or one bit."""
-    while start > 0 and -1 <= samples[start - 1] <= 1:
-        start -= 1
-    while end < len(samples) and -1 <= samples[end] <= 1:
-        end += 1
-    return start, end
+def _widened(samples: Samples, start: int, end: int, most: int) -> tuple[int, int]:
+    """To the last sample that is a zero, or one bit; by ``most`` on each side, where a silence
+    of minutes has no end."""
+    before = samples[max(0, start - most) : start]
+    sounding = np.flatnonzero((before < -1) | (before > 1))
+    start += (int(sounding[-1]) + 1 if len(sounding) else 0) - len(before)
+    after = samples[end : end + most]
+    sounding = np.flatnonzero((after < -1) | (after > 1))
+    return start, end + (int(sounding[0]) if len(sounding) else len(after))
 
 
 def _rms(samples: Samples) -> float:

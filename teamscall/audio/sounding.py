@@ -51,6 +51,9 @@ _SMOOTH = 20  # steps: a period of a 50 Hz hum
 STEADY_DB = 12.0
 # Then it is noise up to here. Steady noise that is louder, nobody lets into a call.
 STEADY_NOISE_DBFS = -45.0
+# Of noise there is as much as this within 6 dB of its softest moment; of a dip in speech,
+# a third of it.
+_NOISE_MS = 100
 # Zeros for this long were put there: what is on either side was not recorded together.
 SPLICE_MS = 300
 
@@ -195,6 +198,8 @@ def _noise_of(power: Floats, silent: Flags, spliced: bool) -> Floats:
     bound = 0.0 if short else _power(STEADY_NOISE_DBFS)
     floor = np.where(steady, np.minimum(floor, bound), floor)
     floor = np.where(np.isfinite(floor), floor, 0.0)
+    if short and np.count_nonzero(smooth[~touched] <= floor.max() * _power(6.0)) < _NOISE_MS:
+        floor[:] = 0.0  # a word without a pause: its softest moment is no noise
     out: Floats = np.repeat(floor, _NOISE_BLOCK)[: len(power)]
     return np.concatenate([out, np.full(len(power) - len(out), out[-1])])
 
