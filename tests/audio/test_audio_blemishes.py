@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from audio_rig import Samples, clip, tone, track
 
 from teamscall.audio.measures import Track
 from teamscall.audio.waveform import measure
-
-from audio_rig import Samples, clip, tone, track
 
 CLIPS = ("question", "apology", "idle-goodbye", "reprompt", "time-limit", "let-me-see")
 
@@ -42,9 +41,10 @@ def test_a_hole_of_40_ms_in_a_vowel_is_found(name: str) -> None:
         sound = clip(name).copy()
         sound[at : at + 640] = 0
         gaps = bot(sound).gaps
-        found += [(one.start_ms, one.end_ms) for one in gaps] == [
-            (pytest.approx(1000 + at / 16, abs=1), pytest.approx(1040 + at / 16, abs=1))
-        ]
+        at_ms = 1000 + at / 16
+        found += len(gaps) == 1 and (
+            (gaps[0].start_ms, gaps[0].end_ms) == pytest.approx((at_ms, at_ms + 40), abs=1)
+        )
     assert found >= 0.8 * len(places)
 
 

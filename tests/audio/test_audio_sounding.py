@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from audio_rig import Samples, clip, noise, tone, track
 
 from teamscall.audio.sounding import Hearing, listen
-
-from audio_rig import Samples, clip, noise, tone, track
 
 CLIPS = ("question", "apology", "idle-goodbye", "reprompt", "time-limit", "let-me-see")
 
