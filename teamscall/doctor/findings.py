@@ -29,6 +29,10 @@ _SORTED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"authorization\.mode is open: ", ""),
         (r".*\(acknowledged by serve\.insecure\)", ""),
         (r"recording\.require is false: ", ""),
+        (r"engine is openai and there is no key", "TC-OPENAI-KEY"),
+        (r"(openai\.api_key|streaming\.openai_api_key)", "TC-OPENAI-KEY"),
+        (r"\S+: OpenAI switche", "TC-OPENAI-MODELS"),
+        (r"graph\.", "TC-GRAPH"),
         (r"authorization\.", "TC-CALLERS"),
         (r"capture\.", "TC-CAPTURE"),
     )
