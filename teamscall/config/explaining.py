@@ -153,6 +153,8 @@ def _example_value(option: Option) -> str:
         return '"https://service.example.org"'
     if option.kind == "command":
         return f'["/usr/local/bin/{option.path.rpartition(".")[2].removesuffix("_command")}"]'
+    if option.type_words == "boolean or string":
+        return "true"
     if option.choices:
         default = option.default
         other = next((c for c in option.choices if c != default and c != "disabled"), "")

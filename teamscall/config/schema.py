@@ -98,7 +98,8 @@ def _value(option: Option) -> dict[str, Any]:
     if option.secret:
         made["writeOnly"] = True
     elif option.default is not msgspec.NODEFAULT:
-        made["default"] = msgspec.to_builtins(option.default)
+        default = option.default
+        made["default"] = list(default) if isinstance(default, tuple) else default
     return made | _type(option)
 
 

@@ -12,16 +12,18 @@ import threading
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+import typer
+from typer.testing import CliRunner, Result
 
-from teamscall.cli.app import app
+from teamscall.cli import config as config_cli
 from teamscall.config import load_config
 from teamscall.config.changing import change_file
 from teamscall.config.editing import Change
 from teamscall.config.rewriting import rewrite
 from teamscall.errors import ConfigError, InputError, TeamscallError
 
+app = typer.Typer()
+config_cli.register(app)
 SECRET = "kQ3vZr8pXw1tYb6nMd4sGh7jLf2cAe9u"
 TEXT = """\
 # mine
