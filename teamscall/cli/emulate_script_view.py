@@ -65,9 +65,11 @@ class PlainView(ScriptView):
         _err(f"warning: {text}")
 
     def event(self, number: int, event: seen.EmulatorEvent) -> None:
-        text = "" if self.many else words(event)
-        if text:
+        text = words(event)
+        if not self.many and text:
             _err(f"{event.at_ms / 1000:8.3f}  {text}")
+        elif self.many and isinstance(event, seen.Started | seen.Ended):
+            _err(f"call {number}  {text}")
 
     def step(self, number: int, event: StepBegan | StepEnded) -> None:
         if self.many:

@@ -99,6 +99,15 @@ def summary(report: Report, files: Mapping[str, str]) -> list[str]:
     bad = ", ".join(f"{count} {name}" for name, count in faults.items() if count)
     if bad:
         lines.append(f"faults    {bad}")
+    if report.impaired is not None:
+        for way, hit in (
+            ("to", report.impaired.to_bridge),
+            ("from", report.impaired.from_bridge),
+        ):
+            lines.append(
+                f"impaired  {way} the bridge: of {hit.frames} frames {hit.lost} lost, "
+                f"{hit.late} late, {hit.duplicated} twice, {hit.reordered} out of order"
+            )
     if got.flushes:
         lines.append(f"flushed   {got.flushes} times, {got.frames_after_flush} frames afterwards")
     for reply in report.replies[:5]:

@@ -187,7 +187,8 @@ class _Case:
         measures = self._measures("spoke")
         if measures is None:
             return
-        spoke = any(self._window.meets(span) for span in measures.bot.utterances)
+        # What began before is the end of an earlier answer.
+        spoke = any(self._window.has(span.start_ms) for span in measures.bot.utterances)
         self.measured.append("the bot spoke" if spoke else "the bot was silent")
         if spoke != wanted:
             self.problems.append(

@@ -115,7 +115,7 @@ class Performance:
         self._at = -1
         self._running: _Waits | None = None
         self._speaking: deque[bytes] = deque()
-        self._mark = 0
+        self._mark = -1
         self._over = ""  # why the call is over
         self._outcome = ""
         self._resumes = 0
@@ -123,7 +123,7 @@ class Performance:
         self._bot_since: int | None = None  # the onset of what the bot is saying
         self._bot_onset: int | None = None  # its last onset
         self._bot_last = -1  # the slot in which it was last heard
-        self._asked_until = 0  # the end of the last question that was spoken
+        self._quiet_from = 0  # silence counts from here: a question's end, a resume
         self._at_mark = False  # it was speaking when the last question began
 
         self._request: Request | None = None
@@ -162,6 +162,7 @@ class Performance:
                 self._note("marks")
             case seen.LinkResumed():
                 self._resumes += 1
+                self._quiet_from = self._slot
             case seen.Ended():
                 self._outcome, self._over = event.outcome, printable(event.reason) or "over"
                 if event.outcome in ("ended-by-bot", "refused"):
@@ -237,7 +238,7 @@ class Performance:
             case script.Say() | script.PlaySound():
                 yield from self._speak(action)
             case script.Wait():
-                yield from self._until(lambda: False, action.seconds)
+                yield from self._pause(action.seconds)
             case script.WaitForSound():
                 yield from self._sound(action)
             case script.WaitForWord():
@@ -250,18 +251,23 @@ class Performance:
                 self._question()
                 for digit in action.digits:
                     self._controls.digit(digit)
-                    yield from self._until(lambda: False, script.PRESS_EVERY_S)
+                    yield from self._pause(script.PRESS_EVERY_S)
             case script.AskBot():
                 self._question()
                 self._controls.ask_to_say(action.text)
+                yield  # a command acts with the next frame: what follows comes after it
             case script.MuteLine():
                 self._controls.mute(action.on)
+                yield
             case script.Show():
                 self._controls.show(action.video)
+                yield
             case script.ReportRecording():
                 self._controls.recording(action.status)
+                yield
             case script.ReportParticipants():
                 self._controls.participants(action.count)
+                yield
             case script.Drop():
                 yield from self._drop(action.seconds)
             case script.HangUpStep():
@@ -280,7 +286,7 @@ class Performance:
             self._speaking.append(frame)
         while self._speaking:
             yield
-        self._asked_until = self._slot
+        self._quiet_from = self._slot
 
     def _interrupt(self, action: script.Interrupt) -> _Waits:
         enough = round(action.after_s / FRAME_S)
@@ -335,7 +341,7 @@ class Performance:
                 and fresh
                 and (now - asked >= LISTEN_EVERY_S / FRAME_S or now == deadline)
             ):
-                start = max(self._mark, now - round(LISTEN_BACK_S / FRAME_S))
+                start = max(0, self._mark, now - round(LISTEN_BACK_S / FRAME_S))
                 self._request, pending, asked = Request(start, now), True, now
                 self.on_request()
             elif self._slot >= deadline and not pending:
@@ -381,6 +387,12 @@ class Performance:
 
     # --- pieces --------------------------------------------------------------------------
 
+    def _pause(self, seconds: float) -> _Waits:
+        """Let so much of the call pass."""
+        deadline = self._slot + round(seconds / FRAME_S)
+        while self._slot < deadline:
+            yield
+
     def _until(self, met: Callable[[], bool], seconds: float) -> Generator[None, None, bool]:
         """Wait until it is met, for at most so long, or to the end of the call."""
         deadline = self._slot + round(seconds / FRAME_S)
@@ -400,15 +412,15 @@ class Performance:
 
     def _has_spoken(self, answer: bool) -> bool:
         """Since the last question began; ``answer``: what began before it does not count."""
-        if self._bot_onset is not None and self._bot_onset >= self._mark:
+        if self._bot_onset is not None and self._bot_onset > self._mark:
             return True
         return self._at_mark and not answer
 
     def _quiet(self, seconds: float, answer: bool) -> bool:
         if not self._has_spoken(answer) or self._bot_since is not None:
             return False
-        # From the question's end too: whoever was interrupted may answer yet.
-        since = max(self._bot_last, self._asked_until)
+        # From a question's end too: whoever was interrupted may answer yet.
+        since = max(self._bot_last, self._quiet_from)
         return (self._slot - 1 - since) * FRAME_S >= seconds
 
     def _came(self, event: script.EventName, detail: str | None = None) -> bool:

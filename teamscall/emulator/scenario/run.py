@@ -175,20 +175,27 @@ async def play(
         if hear is not None:
             hear(frame)
 
+    no_call: TeamscallError | None = None
     async with asyncio.TaskGroup() as group:
         listener = group.create_task(_listen(performance, ears, tracks))
-        report = await run_call(
-            plan,
-            performance,
-            clock=clock,
-            on_event=watch,
-            controls=controls,
-            tracks=tracks,
-            play=heard,
-            tap=tap,
-            weather=Weather(scenario.impairments, clock),
-        )
-        listener.cancel()
+        try:
+            report = await run_call(
+                plan,
+                performance,
+                clock=clock,
+                on_event=watch,
+                controls=controls,
+                tracks=tracks,
+                play=heard,
+                tap=tap,
+                weather=Weather(scenario.impairments, clock),
+            )
+        except TeamscallError as error:  # raised in the group it would be one of a group
+            no_call = error
+        finally:
+            listener.cancel()
+    if no_call is not None:
+        raise no_call
     performance.call_over()
     if others is not None:
         await others()
@@ -309,7 +316,7 @@ async def _one(
 
 def _window(took: Took) -> Window:
     until = None if took.until is None else float(took.until * FRAME_MS)
-    return Window(float(took.mark * FRAME_MS), until)
+    return Window(float(max(0, took.mark) * FRAME_MS), until)
 
 
 def _verdict(
