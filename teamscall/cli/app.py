@@ -22,6 +22,7 @@ from teamscall.cli import (
     mcp,
     metrics,
     replay,
+    report,
     serve,
     status,
     tail,
@@ -75,6 +76,7 @@ mcp.register(app)
 metrics.register(app)
 capture.register(app)
 replay.register(app)
+report.register(app)
 
 groups = [group.typer_instance for group in app.registered_groups]
 for command in [one for each in (app, *groups) if each for one in each.registered_commands]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from teamscall.capture.about import About
+import msgspec
+
 from teamscall.capture.reader import Capture
 from teamscall.capture.records import Did, Header
 from teamscall.capture.report.parts import Fact
@@ -16,6 +17,16 @@ from teamscall.wire.events import Caller
 DIALECTS = {"csharp": "the C# gateway", "standin": "StandIn"}
 
 
+class Counts(msgspec.Struct, frozen=True):
+    """What only a pass over all records knows. ``reason``: why the call ended; None: the
+    capture ends before."""
+
+    frames_in: int
+    frames_out: int
+    dropped: int
+    reason: str | None
+
+
 def title(header: Header, caller: Caller) -> str:
     """Whose call it is, in a few words."""
     who = caller.display_name or caller.user_principal_name or caller.phone_number
@@ -23,13 +34,13 @@ def title(header: Header, caller: Caller) -> str:
     return f"Call {way} {printable(who, 80) or 'an unnamed caller'}"
 
 
-def notes(capture: Capture, about: About, sound: Tracks | None) -> tuple[str, ...]:
+def notes(capture: Capture, counts: Counts, sound: Tracks | None) -> tuple[str, ...]:
     """What whoever looks must know: damage, and what is not in the capture."""
     out = []
     if capture.damage is not None:
         out.append(f"The capture is damaged; it was read as far as it is whole: {capture.damage}.")
-    if about.dropped:
-        out.append(f"{about.dropped} records are missing from it.")
+    if counts.dropped:
+        out.append(f"{counts.dropped} records are missing from it.")
     if capture.header.side == "emulator":
         out.append("Made by an emulator: the bridge's words, turns and decisions are not in it.")
     if sound is None:
@@ -41,14 +52,15 @@ def notes(capture: Capture, about: About, sound: Tracks | None) -> tuple[str, ..
     return tuple(out)
 
 
-def facts(capture: Capture, about: About, caller: Caller) -> tuple[Fact, ...]:
+def facts(capture: Capture, counts: Counts, caller: Caller) -> tuple[Fact, ...]:
     """Label and value, in the order they are shown."""
     return tuple(
-        Fact(label, printable(value, 300)) for label, value in _facts(capture, about, caller)
+        Fact(label, printable(value, 300)) for label, value in _facts(capture, counts, caller)
     )
 
 
-def _facts(capture: Capture, about: About, caller: Caller) -> Iterator[tuple[str, str]]:
+def _facts(capture: Capture, counts: Counts, caller: Caller) -> Iterator[tuple[str, str]]:
+    header = capture.header
     opened = _last(capture, "CallOpened")
     closed = _last(capture, "CallClosed")
     names = (caller.display_name, caller.user_principal_name, caller.phone_number)
@@ -57,28 +69,28 @@ def _facts(capture: Capture, about: About, caller: Caller) -> Iterator[tuple[str
     ids += [f"tenant {caller.tenant_id}"] if caller.tenant_id else []
     if ids:
         yield "identity", ", ".join(ids)
-    yield "call id", about.call_id
-    yield "call", f"{about.direction}, {DIALECTS.get(about.dialect, about.dialect)}"
+    yield "call id", header.call_id
+    yield "call", f"{header.direction}, {DIALECTS.get(header.dialect, header.dialect)}"
     if address := opened.get("address"):
         yield "from", str(address)
-    reason = about.reason or "unknown: the capture ends before"
+    reason = counts.reason or "unknown: the capture ends before"
     by = f", by the {closed['ended_by']}" if closed.get("ended_by") else ""
     detail = f" ({closed['detail']})" if closed.get("detail") else ""
     yield "ended", f"{reason}{by}{detail}"
-    if engine := (about.engine or opened.get("engine")):
+    if engine := (header.engine or opened.get("engine")):
         yield "engine", str(engine)
     counters = closed.get("counters")
     if isinstance(counters, dict):
         got = {name: counters.get(name, 0) for name in _COUNTERS}
         yield "frames", ", ".join(f"{got[name]} {label}" for name, label in _COUNTERS.items())
     else:
-        yield "messages", f"{about.frames_in} in, {about.frames_out} out"
-    holds = "audio and words" if about.content == "full" else "structure and timing only"
-    yield "capture", f"{holds}, by the {about.side} of teamscall {about.teamscall}"
-    if about.why:
-        yield "kept because", about.why
-    if about.config_digest:
-        yield "configuration", about.config_digest[:16]
+        yield "messages", f"{counts.frames_in} in, {counts.frames_out} out"
+    holds = "audio and words" if header.content == "full" else "structure and timing only"
+    yield "capture", f"{holds}, by the {header.side} of teamscall {header.teamscall}"
+    if header.why:
+        yield "kept because", header.why
+    if header.config_digest:
+        yield "configuration", header.config_digest[:16]
 
 
 _COUNTERS = {

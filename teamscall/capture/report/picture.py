@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 
 from teamscall.audio.measures import Measures
-from teamscall.audio.waveform import measure
-from teamscall.capture.about import About, about
 from teamscall.capture.eliding import kind_of
+from teamscall.capture.measured import of_tracks
 from teamscall.capture.reader import Capture
 from teamscall.capture.records import Closed, Did, Dropped, Frame, Step
 from teamscall.capture.report import facts, peaks
@@ -50,7 +49,9 @@ class _Teller:
         self._capture = capture
         self._header = capture.header
         self._codec = standin if capture.header.dialect == "standin" else csharp
-        self._about: About = about(capture)
+        self._frames = {"in": 0, "out": 0}
+        self._dropped = 0
+        self._reason: str | None = None
         self._now = 0.0
         self._last = 0.0
         self._bot = BotFlow()
@@ -69,6 +70,7 @@ class _Teller:
         for record in self._capture.records:
             match record:
                 case Frame():
+                    self._frames[record.way] += 1
                     if record.side in ("", self._header.side):
                         self._frame(record, self._at(record.at))
                 case Step():
@@ -78,6 +80,7 @@ class _Teller:
                 case Did():
                     self._did(record.name, record.fields)
                 case Dropped():
+                    self._dropped += record.count
                     at = self._at(record.at)
                     words = "1 record is" if record.count == 1 else f"{record.count} records are"
                     text = f"{words} missing from the capture ({record.why})"
@@ -86,6 +89,7 @@ class _Teller:
                     self._decisions.add(at, "call", "in", "missing", text)
                 case Closed():
                     at = self._at(record.at)
+                    self._reason = record.reason
                     reason = printable(record.reason, 80)
                     self._marks.add(at, "end", reason or "end", f"the call ended: {reason}")
                     self._decisions.add(at, "call", "out", "closed", reason)
@@ -219,11 +223,12 @@ class _Teller:
         drawn: tuple[Track, ...] = ()
         measures: Measures | None = None
         if sound is not None:
-            measures = measure(sound.caller, sound.bot)
+            measures = of_tracks(sound)
             drawn = (
                 peaks.track("caller", sound.caller, length=length, audio=audio),
                 peaks.track("bot", sound.bot, length=length, audio=audio),
             )
+        counts = facts.Counts(self._frames["in"], self._frames["out"], self._dropped, self._reason)
         heard = self._bot.heard()
         turns = with_measured(self._turns.told(heard, self._bot.first, length), measures)
         flows = [flow.troubles for flow in self._callers.values()]
@@ -238,9 +243,9 @@ class _Teller:
             side=self._header.side,
             began=f"{began:%Y-%m-%d %H:%M:%S} UTC",
             length=round(length, 6),
-            reason=printable(self._about.reason or "", 80),
-            notes=facts.notes(self._capture, self._about, sound),
-            facts=facts.facts(self._capture, self._about, self._caller),
+            reason=printable(self._reason or "", 80),
+            notes=facts.notes(self._capture, counts, sound),
+            facts=facts.facts(self._capture, counts, self._caller),
             tracks=drawn,
             spoken=tuple(one.span for one in heard),
             utterances=self._utterances.told(length),
