@@ -258,10 +258,12 @@ def _utterance(samples: Samples, runs: Numbers, edges: tuple[float, float]) -> U
     first, last = int(runs[0, 0]), int(runs[1, -1]) - 1
     start = first * STEP + int(_reached(samples, first, edges[0])[0])
     end = last * STEP + int(_reached(samples, last, edges[1])[-1]) + 1
-    # Of each run what really sounds: the windows reach over both ends of it.
-    begins = runs[0] + WINDOW - 1
-    stops = np.maximum(runs[1], begins + 1)
+    # Of each run what really sounds: the windows reach over both ends of it. What is shorter
+    # than a window is where they all overlap.
+    begins = np.minimum(runs[0] + WINDOW - 1, runs[1] - 1)
+    stops = np.maximum(runs[1], runs[0] + WINDOW)
     begins[0], stops[-1] = start // STEP, -(-end // STEP)
+    begins[-1] = min(begins[-1], stops[-1] - 1)
     joined = [(int(begins[0]), int(stops[0]))]
     for a, b in zip(begins[1:].tolist(), stops[1:].tolist(), strict=True):
         if a <= joined[-1][1]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from audio_rig import Samples, clip, noise, tone, track
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from teamscall.audio.sounding import Hearing, listen
 
@@ -94,3 +98,22 @@ def test_a_tail_ends_where_it_falls_under_the_threshold() -> None:
     ((_, end),) = heard(track(4000, (1000, tone(500, dbfs=-15.0)), (1500, tail)))
     under = 1500 + 10 * (36.0 - 15.0 + 15.0)
     assert end == pytest.approx(under, abs=15)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 120), st.integers(1, 400)), min_size=1, max_size=12))
+def test_the_pieces_of_utterances_are_in_order_and_within_them(
+    bursts: list[tuple[int, int]],
+) -> None:
+    at, parts = 50.0, []
+    for length_ms, pause_ms in bursts:
+        parts.append((at, tone(length_ms, 700.0)))
+        at += length_ms + pause_ms
+    samples = np.frombuffer(track(at + 100, *parts), "<i2")
+    edges = []
+    for one in listen(samples, Hearing(shortest_ms=20.0)).utterances:
+        assert one.start < one.end
+        assert one.pieces[0][0] == one.start // 16
+        assert one.pieces[-1][1] == -(-one.end // 16)
+        edges += [edge for piece in one.pieces for edge in piece]
+    assert all(a < b for a, b in itertools.pairwise(edges))
