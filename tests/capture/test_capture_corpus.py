@@ -29,9 +29,20 @@ HOLDS = {
     "csharp-question": ["Respond", "TurnEnded"],
     "digits": ["RecordingSeen", "Pressed", "PressDigit"],
     "engine-dropped": [">EngineFailed", "EngineTrouble", "HangUp"],
+    "fallback": [">EngineSwitched", ">EngineDegraded", "CancelAnswer", "BeginUtterance"],
+    "gate": ["GateChanged", "DiscardHeard", "PressDigit"],
+    "group": ["ParticipantsSeen", "Say", "Interrupted", "Pressed"],
     "hostile-gateway": ["Respond", "TurnEnded"],
+    "idle": ["Say", "HangUp"],
+    "noise": [">LinkLost", ">LinkResumed", "CarriedOn"],
+    "operator": [">SpeakRequested", ">EndRequested", "Say", "HangUp"],
+    "outbound": ["CallAnswered", "Say", "HangUp"],
+    "realtime": [">SpeechStarted", ">SpeechStopped", ">EngineUsage", "Respond"],
     "resume": [">LinkLost", ">LinkResumed"],
     "standin-question": ["GateChanged", "Respond", "TurnEnded"],
+    "think-fails": ["TurnEnded", "EngineTrouble"],
+    "time-limit": [">TimePassed", "Say", "HangUp"],
+    "two-questions": ["Fill", "Said", "HangUp"],
 }
 MAX_BYTES = 60_000
 

@@ -2,7 +2,8 @@
 
 ``resume``: a C# gateway whose socket breaks in the middle of the answer, and that goes on
 with another one. ``hostile``: a StandIn that sends everything that a bridge must survive.
-``emulate ARGS``: `teamscall emulate ARGS` against it. ``COMMAND`` is a `teamscall serve`.
+``emulate ARGS``: `teamscall emulate ARGS` against it; ``+ SECOND VERB ARGS`` after these is a
+command of the operator's in that second of it. ``COMMAND`` is a `teamscall serve`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ CALLER = Caller(
     display_name="Emulated Caller",
 )
 FRAME_S = FRAME_MS / 1000
+TEAMSCALL = [sys.executable, "-m", "teamscall"]
+DOOR = "door"  # the socket of the operator's commands
 LOST_FRAMES = 5  # that were on their way when the socket broke
 URL = re.compile(r"wss?://127\.0\.0\.1:\d+\S*")
 
@@ -130,6 +133,17 @@ def hostile(url: str) -> None:
                 socket.recv(timeout=5)
 
 
+def split_at(words: list[str], mark: str) -> list[list[str]]:
+    """The words before, between and after the marks."""
+    parts: list[list[str]] = [[]]
+    for word in words:
+        if word == mark:
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return parts
+
+
 def main() -> None:
     split = sys.argv.index("--")
     (what, *rest), command = sys.argv[1:split], sys.argv[split + 1 :]
@@ -151,8 +165,13 @@ def main() -> None:
     elif what == "hostile":
         hostile(url)
     else:
-        emulate = [sys.executable, "-m", "teamscall", "emulate", "--url", url, *rest]
-        subprocess.run(emulate, env=env, check=True)
+        first, *orders = split_at(rest, "+")
+        far = subprocess.Popen([*TEAMSCALL, "emulate", "--url", url, *first], env=env)
+        began = time.monotonic()
+        for second, *verb in orders:
+            time.sleep(max(0.0, began + float(second) - time.monotonic()))
+            subprocess.run([*TEAMSCALL, *verb, "--socket", DOOR], env=env, check=True)
+        far.wait(timeout=60)
     time.sleep(0.5)
     bridge.send_signal(signal.SIGTERM)
     bridge.communicate(timeout=60)

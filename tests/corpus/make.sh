@@ -9,7 +9,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work"; [ -z "${fake:-}" ] || kill "$fake"' EXIT
 export PYTHONPATH="$here/../..${PYTHONPATH:+:$PYTHONPATH}"
 cd "$work"
 
@@ -24,6 +24,16 @@ scripted() { printf '%s' "--engine scripted --set scripted.path=$here/scripts/$1
 serve="$python -m teamscall serve --config /dev/null --port 0 --standin --standin-port 0
   --authorization open --log-format text --capture captures --set capture.content=full
   --set capture.without_status=true --set journal.enabled=false --set control.enabled=false"
+door="--set control.enabled=true --set control.socket=door"
+realtime="--engine openai --set mode=realtime --set openai.api_key=sk-stand-in
+  --set openai.base_url=http://127.0.0.1:24010/v1"
+# Stands in for OpenAI until the end, or until the next one does.
+fake_openai() {
+  [ -z "${fake:-}" ] || kill "$fake"
+  "$python" -m teamscall fake-openai --port 24010 --script "$here/scripts/realtime.toml" "$@" >fake.log 2>&1 &
+  fake=$!
+  sleep 2
+}
 keep() { mv captures/*.tcap "$here/$1.tcap" && rmdir captures; }
 
 if wanted standin-question; then
@@ -64,5 +74,80 @@ fi
 if wanted hostile-gateway; then
   far_side hostile -- $serve $(scripted question)
   keep hostile-gateway
+fi
+if wanted gate; then
+  caller v04.wav v0.4; caller v06.wav v0.6
+  cp "$here/scripts/gate.caller.toml" .
+  far_side emulate --script gate.caller.toml --call-id corpus-gate --quiet \
+    -- $serve $(scripted question)
+  keep gate
+fi
+if wanted group; then
+  caller v06.wav v0.6
+  cp "$here/scripts/group.caller.toml" .
+  far_side emulate --script group.caller.toml --call-id corpus-group --quiet \
+    -- $serve $(scripted well)
+  keep group
+fi
+if wanted noise; then
+  caller v06.wav v0.6; caller v04.wav v0.4; caller v01.wav v0.1
+  cp "$here/scripts/noise.caller.toml" .
+  far_side emulate --dialect csharp --script noise.caller.toml --call-id corpus-noise --quiet \
+    -- $serve $(scripted well) --set bridge.resume_grace_ms=3000
+  keep noise
+fi
+if wanted two-questions; then
+  caller v06.wav v0.6; caller v03s04v03.wav v0.3 s0.4 v0.3
+  cp "$here/scripts/two-questions.caller.toml" .
+  far_side emulate --script two-questions.caller.toml --call-id corpus-two-questions --quiet \
+    -- $serve $(scripted slow) --set filler.after_ms=300 --set filler.words=Hm.
+  keep two-questions
+fi
+if wanted think-fails; then
+  caller q.wav s0.2 v0.6
+  far_side emulate --dialect csharp --wav q.wav --hang-up-after 0.2 \
+    --call-id corpus-think-fails --quiet -- $serve $(scripted think-fails)
+  keep think-fails
+fi
+if wanted idle; then
+  far_side emulate --dialect csharp --duration 8 --call-id corpus-idle --quiet \
+    -- $serve $(scripted well) --set inbound.greeting=Well. --set idle.reprompt_after_ms=1000 \
+    --set idle.reprompt=Well. --set idle.hangup_after_ms=2200 --set idle.goodbye=Well.
+  keep idle
+fi
+if wanted time-limit; then
+  caller q.wav s0.2 v0.6
+  far_side emulate --wav q.wav --duration 8 --call-id corpus-time-limit --quiet \
+    -- $serve $(scripted well) --set max_duration_seconds=2 --set goodbye.time_limit=Well.
+  keep time-limit
+fi
+if wanted operator; then
+  far_side emulate --dialect csharp --duration 12 --call-id corpus-operator --quiet \
+    + 1.5 speak corpus-operator "Well well." + 2.6 speak corpus-operator "Well." \
+    + 3.6 end corpus-operator --after-speech \
+    -- $serve $door $(scripted well) \
+    --set inbound.greeting="Well well well well well well well well well well well well."
+  keep operator
+fi
+if wanted outbound; then
+  far_side emulate --dialect csharp --answer pick-up --ring 0.3 --quiet \
+    + 1.5 call user:00000000-0000-4000-8000-000000000002 --mode notify --wait ended \
+    -m "Well well well." \
+    -- $serve $door $(scripted well) --set outbound.allow_to=*
+  keep outbound
+fi
+if wanted realtime; then
+  caller q.wav s0.2 v0.6
+  fake_openai --think-ms 100 --speak-ms 50
+  far_side emulate --wav q.wav --hang-up-after 0.2 --call-id corpus-realtime --quiet \
+    -- $serve $realtime
+  keep realtime
+fi
+if wanted fallback; then
+  caller q.wav s0.2 v0.4 s2 v0.4
+  fake_openai --think-ms 100 --speak-ms 50 --fail session:drop:after=1
+  far_side emulate --wav q.wav --hang-up-after 0.2 --call-id corpus-fallback --quiet \
+    -- $serve $realtime --set fallback=streaming
+  keep fallback
 fi
 ls -l "$here"/*.tcap
