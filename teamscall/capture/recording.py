@@ -34,6 +34,7 @@ _ENCODE: dict[wire.Dialect, Callable[[wire.ToGateway], bytes | None]] = {
 }
 _DIGESTED = 200  # bytes; of longer values only a digest is shown
 # What is known of an elided message: how long its media was.
+_SAID = {"AnswerText": "delta", "AnswerAudio": "text"}
 _MEDIA = {"AudioIn": "pcm", "VideoIn": "data", "AnswerAudio": "pcm"}
 
 
@@ -309,11 +310,14 @@ def filled(text: bytes, elided: int) -> bytes:
 
 
 def _whole(event: Any) -> object:
-    """With silence of the same length where media was left out."""
-    field = _MEDIA.get(event.name)
-    if field is None or not event.elided.get(field):
-        return codec.event_of(event)
-    fields = {**event.fields, field: bytes(event.elided[field])}
+    """With silence of the same length where media was left out, and with something said where
+    the bot's words were: that there were some is a decision's cause."""
+    fields = dict(event.fields)
+    field, words = _MEDIA.get(event.name), _SAID.get(event.name)
+    if field is not None and event.elided.get(field):
+        fields[field] = bytes(event.elided[field])
+    if words is not None and event.elided.get(words):
+        fields[words] = "?" * min(event.elided[words], standin.MAX_SAY_CHARS)
     return codec.event_of(msgspec.structs.replace(event, fields=fields))
 
 
