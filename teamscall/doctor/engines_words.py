@@ -114,8 +114,8 @@ def troubled(
     if status == 404 or code in _NO_MODEL:
         return Trial(
             failed(
-                f"The service knows no model {who}"
-                + (f" ({status})." if status else f" ({code})."),
+                f"The service knows no model {who} ({status or code}).",
+                +(f" ({status})." if status else f" ({code})."),
                 f"Leave {setting} empty for the best current one, or correct its name"
                 + (
                     "."
