@@ -55,9 +55,9 @@ def listen(call: Whole, capture: Path | None, config: Path | None) -> Heard:
             if path is None and line.answered_ms is not None:
                 path = file_of(folder, line.call_id, line.answered_ms)
         except OSError as error:
-            return Heard(why=f"{folder} cannot be read: {error.strerror or error}")
+            return Heard(why=f"{printable(str(folder))} cannot be read: {error.strerror or error}")
         if path is None:
-            return Heard(why=f"no capture in {folder}; {_HOW}")
+            return Heard(why=f"no capture in {printable(str(folder))}; {_HOW}")
     try:
         found = read(path)
         if found.header.call_id != line.call_id:
@@ -68,7 +68,7 @@ def listen(call: Whole, capture: Path | None, config: Path | None) -> Heard:
             raise
         return Heard(path, why=error.message)
     if measures is None:
-        return Heard(path, why=f"{path.name} holds no audio; {_HOW}")
+        return Heard(path, why=f"{printable(path.name)} holds no audio; {_HOW}")
     believed = [
         Believed(turn.turn, heard_between(turn, call.events)[0], turn.first_frame_ms)
         for turn in call.turns
@@ -104,9 +104,11 @@ def print_sound(heard: Heard) -> None:
     out = console()
     out.print()
     if heard.measures is None:
-        out.print(Text.assemble(("sound  ", "dim"), printable(heard.why, 300)))
+        words = printable(heard.why, 300)
+        out.print(Text.assemble(("sound  ", "dim"), words), soft_wrap=True)
         return
-    out.print(Text(f"MEASURED FROM {printable(str(heard.path), 200)}", style="dim"))
+    head = f"MEASURED FROM {printable(str(heard.path), 200)}"
+    out.print(Text(head, style="dim"), soft_wrap=True)
     for label, words in brief(heard.measures):
         out.print(Text.assemble((f"{label:<10}", "dim"), words))
     if heard.answers:
