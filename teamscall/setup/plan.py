@@ -65,11 +65,20 @@ def values_of(plan: Plan) -> dict[str, object]:
     prefixes = values.get("standin.paths", plain.standin.paths)
     prefix = next(iter(prefixes if isinstance(prefixes, list | tuple) else ()), "/")
     if plan.public_url:
+        both = plan.gateway == "both"
+        if both and urlsplit(public_address(plan.public_url, "")).path not in (
+            "",
+            serve_path,
+            prefix,
+        ):
+            raise InputError(
+                "The address has a path, and each side has its own.",
+                hint="Give it without a path; it is added for each.",
+            )
         if plan.csharp:
-            values["serve.public_url"] = public_address(plan.public_url, serve_path)
+            values["serve.public_url"] = public_address(plan.public_url, serve_path, keep=not both)
         if plan.standin:
-            own = plan.gateway == "standin"
-            values["standin.public_url"] = public_address(plan.public_url, prefix, keep=own)
+            values["standin.public_url"] = public_address(plan.public_url, prefix, keep=not both)
     if plan.allow or "authorization.mode" not in values:
         values |= callers(plan.allow)
     if plan.greeting:
