@@ -45,7 +45,7 @@ async def clock(site: Site) -> Finding:
     asked = [_ask_server(name) for name in servers(site)] + [_ask_date(url) for url in _peers(site)]
     found = [one for one in await asyncio.gather(*asked) if one is not None]
     if not found:
-        return skipped("No time source can be reached from here.", "See --ntp to name one.")
+        return skipped("No time source can be reached from here.")
     ordered = sorted(found, key=lambda one: one.give_ms)
     # One server may be wrong: the middle one of the exact ones is not.
     exact = sorted(
@@ -58,9 +58,9 @@ def judge(skew: Skew, sources: int, config: Config) -> Finding:
     """What follows from being off by so much."""
     facts: dict[str, Fact] = {"skewMs": round(skew.ms), "source": skew.source, "sources": sources}
     off = max(0.0, abs(skew.ms) - skew.give_ms)  # certainly
-    way = "ahead" if skew.ms > 0 else "behind"
+    way = "ahead of" if skew.ms > 0 else "behind"
     amount = f"{abs(skew.ms):.0f} ms" if abs(skew.ms) < 10_000 else f"{abs(skew.ms) / 1000:.0f} s"
-    what = f"This machine's clock is {amount} {way} of {skew.source}"
+    what = f"This machine's clock is {amount} {way} {skew.source}"
     repair = (
         "Set the clock by a time server: `timedatectl set-ntp true` (or chrony, or the host's "
         "clock in a virtual machine); then run `teamscall doctor --only TC-CLOCK` again."

@@ -24,8 +24,9 @@ _BOUND = re.compile(r"(>=|==|<=|<|>|!=|~=)\s*([0-9][0-9A-Za-z.]*)")
 # Samples of 20 ms, the frame of a call, for a second.
 _FRAME_S, _FRAMES = 0.02, 50
 # Nine of ten frames are at most so late on a machine that can carry a call: the far side
-# buffers about 60 ms.
-LATE_MS = 40.0
+# buffers 60 ms or more.
+LATE_MS = 60.0
+_SAMPLES = 3
 
 # A call has a socket, an engine's session has up to three, and a bridge some for itself.
 _PER_CALL, _OWN = 6, 64
@@ -173,8 +174,35 @@ def _level() -> int | None:
 async def lateness(site: Site) -> Finding:
     """How late this machine wakes a program that sleeps for a frame.
 
-    In a process of its own: what the doctor does meanwhile is no lateness of a bridge.
+    In a process of its own: what the doctor does meanwhile is no lateness of a bridge. The best
+    of three counts: the doctor gives way to everything else, which a bridge does not.
     """
+    best: tuple[float, float, float] | None = None
+    for _ in range(_SAMPLES):
+        if (sample := await _sample()) is None:
+            return skipped("The sample could not be taken.")
+        best = min(best or sample, sample, key=lambda each: each[1])
+        if best[1] <= LATE_MS:
+            break
+    assert best is not None
+    median, most, worst = best
+    facts: dict[str, Fact] = {
+        "medianMs": round(median, 2),
+        "p90Ms": round(most, 2),
+        "maxMs": round(worst, 2),
+    }
+    if most > LATE_MS:
+        return warning(
+            f"One of ten frames of 20 ms is {most:.0f} ms late or more: calls will stutter.",
+            "Take load off this machine, give the bridge's service more CPU, or use another "
+            "machine; then run `teamscall doctor --only TC-LATENESS` again.",
+            **facts,
+        )
+    return ok(f"Nine of ten frames are at most {most:.1f} ms late.", **facts)
+
+
+async def _sample() -> tuple[float, float, float] | None:
+    """Of one second: the median lateness, that of the ninth of ten, the worst; in ms."""
     script = (
         "import time\nlate=[]\nat=time.monotonic()\n"
         f"for _ in range({_FRAMES}):\n"
@@ -202,20 +230,8 @@ async def lateness(site: Site) -> Finding:
     try:
         median, most, worst = (float(part) for part in said.split())
     except ValueError:
-        return skipped("The sample could not be taken.")
-    facts: dict[str, Fact] = {
-        "medianMs": round(median, 2),
-        "p90Ms": round(most, 2),
-        "maxMs": round(worst, 2),
-    }
-    if most > LATE_MS:
-        return warning(
-            f"One of ten frames of 20 ms is {most:.0f} ms late or more: calls will stutter.",
-            "Take load off this machine, give the bridge's service more CPU, or use another "
-            "machine; then run `teamscall doctor --only TC-LATENESS` again.",
-            **facts,
-        )
-    return ok(f"Nine of ten frames are at most {most:.1f} ms late.", **facts)
+        return None
+    return median, most, worst
 
 
 async def descriptors(site: Site) -> Finding:

@@ -205,6 +205,7 @@ CHECKS: tuple[Check, ...] = (
         "secret shows the same ones.",
         "Set bridge.secret (C# gateway) or standin.secret (StandIn), directly, by _file or by "
         "_env, from one source only.",
+        after=("TC-CONFIG",),
     ),
     Check(
         "TC-SECRET-FILE",
@@ -214,6 +215,7 @@ CHECKS: tuple[Check, ...] = (
         "Reads each secret_file: it must be there, not empty, one line, and readable by the "
         "bridge's user alone. One line end at its end is taken off, nothing else.",
         "Write it anew: `openssl rand -base64 32 > FILE && chmod 600 FILE`.",
+        after=("TC-CONFIG",),
     ),
     Check(
         "TC-SECRET-COPY",

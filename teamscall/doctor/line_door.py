@@ -242,9 +242,12 @@ def _path(line: Line, status: int, *, by: str) -> Finding:
     wanted = f"{line.own_path}/{{callId}}" if line.dialect == "standin" else line.own_path
     asked = line.parts.path
     if by == "bridge":
+        if asked.rstrip("/") == line.own_path:
+            why = f"the proxy drops or rewrites {wanted}"
+        else:
+            why = f"the registered one, {printable(asked)}, is not the bridge's, {line.own_path}"
         return failed(
-            f"The bridge is reached under another path ({status}): the proxy drops or rewrites "
-            f"it, or the registered one, {printable(asked)}, is not {wanted}.",
+            f"The bridge is reached under another path ({status}): {why}.",
             f"Pass the path as it is (nginx: no URI after proxy_pass's port, as in proxy_pass "
             f"http://127.0.0.1:{line.own.port}; HAProxy: no set-path or replace-path), and "
             f"register {line.own_path}.",

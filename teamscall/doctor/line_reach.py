@@ -99,7 +99,8 @@ async def url(site: Site) -> Finding:
         if not site.public_url and ("is not" in line or "credentials" in line):
             return failed(findings.sentence(line), "Write it as wss://bot.example.com/path.")
     for line_ in lines(site):
-        if (found := look_at(line_, site)).status != "ok":
+        found = look_at(line_, site)
+        if found.status == "failed" or (found.status == "warning" and await _leaves(line_)):
             return found
     told = lines(site)
     if not told:
@@ -111,7 +112,17 @@ async def url(site: Site) -> Finding:
             url=printable(first.url),
             registered=False,
         )
-    return look_at(first, site)
+    told_of = look_at(first, site)
+    return told_of if told_of.status == "ok" else ok(f"{printable(first.url)}.")
+
+
+async def _leaves(line: Line) -> bool:
+    """Whether what is said to this name leaves this machine and its network."""
+    found = await resolve(line.address)
+    if isinstance(found, str):
+        return False  # TC-DNS tells
+    places = [ipaddress.ip_address(where.partition("%")[0]) for _, where in found]
+    return not all(place.is_loopback or place.is_private for place in places)
 
 
 def look_at(line: Line, site: Site) -> Finding:

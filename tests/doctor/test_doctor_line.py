@@ -1,0 +1,123 @@
+"""The line, dialled for real: a bridge of the doctor's own behind fronts that spoil it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import msgspec
+from doctor_rig import PATH, SECRET, certificate, config, failures, front, line_of, site
+
+from teamscall.config import Config
+from teamscall.doctor.checks import Finding
+
+STANDIN_PATH = "/msteams/calling"
+
+
+def behind(config_: Config, port: int, *, scheme: str = "ws", host: str = "127.0.0.1") -> Config:
+    """The same with the front's address registered."""
+    if config_.standin.enabled:
+        url = f"{scheme}://{host}:{port}{STANDIN_PATH}"
+        table = msgspec.structs.replace(config_.standin, public_url=url)
+        return msgspec.structs.replace(config_, standin=table)
+    url = f"{scheme}://{host}:{port}{PATH}"
+    return msgspec.structs.replace(
+        config_, serve=msgspec.structs.replace(config_.serve, public_url=url)
+    )
+
+
+def own_port(config_: Config) -> int:
+    return config_.standin.port if config_.standin.enabled else config_.serve.port
+
+
+def test_a_healthy_line_has_no_noise() -> None:
+    async def main() -> None:
+        plain = config(standin=True)
+        async with front(own_port(plain)) as port:
+            told = await line_of(behind(plain, port))
+        assert failures(told) == []
+        for name in ("TC-DIRECT", "TC-CREDENTIALS", "TC-PING", "TC-AUDIO", "TC-MESSAGE"):
+            assert told[name].status == "ok", name
+        assert SECRET not in str(told)
+
+    asyncio.run(main())
+
+
+def spoilt(told: dict[str, Finding], which: str) -> None:
+    assert failures(told) == [which]
+    assert told[which].remedy
+
+
+def test_one_fault_of_a_proxy_fails_one_check() -> None:
+    async def main() -> None:
+        plain, standin = config(), config(standin=True)
+
+        def without(name: bytes, head: bytes) -> bytes:
+            return re.sub(rb"(?i)\r\n" + name + rb":[^\r]*", b"", head)
+
+        async with front(
+            own_port(standin), change=lambda head: head.replace(b"/msteams/calling/", b"/")
+        ) as port:
+            spoilt(await line_of(behind(standin, port)), "TC-PATH")
+        async with front(own_port(plain), change=lambda head: without(b"upgrade", head)) as port:
+            spoilt(await line_of(behind(plain, port)), "TC-UPGRADE")
+        async with front(
+            own_port(standin), change=lambda head: without(rb"x-[a-z-]+signature", head)
+        ) as port:
+            spoilt(await line_of(behind(standin, port)), "TC-CREDENTIALS")
+        settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+        async with front(own_port(plain), respond=lambda head: settings) as port:
+            spoilt(await line_of(behind(plain, port)), "TC-HTTP")
+        async with front(own_port(plain), cap=1_000_000) as port:
+            told = await line_of(behind(plain, port), "TC-BRIDGE", "TC-MESSAGE")
+            spoilt(told, "TC-MESSAGE")
+            assert told["TC-MESSAGE"].facts["passes"] == 500_000
+
+    asyncio.run(main())
+
+
+def test_a_certificate_fails_by_what_is_wrong_with_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        plain = config()
+        for which, days, names in (
+            ("TC-TLS-EXPIRY", (-30, -1), ("localhost",)),
+            ("TC-TLS-NAME", (-1, 30), ("other.example",)),
+            ("TC-TLS-CHAIN", (-1, 30), ("localhost",)),
+        ):
+            tls = certificate(tmp_path, days=days, names=names)
+            async with front(own_port(plain), tls=tls) as port:
+                secure = behind(plain, port, scheme="wss", host="localhost")
+                spoilt(await line_of(secure), which)
+                if which == "TC-TLS-CHAIN":  # the remedy, followed
+                    assert failures(await line_of(secure, ca=str(tls[0]))) == []
+        async with front(own_port(plain)) as port:
+            secure = behind(plain, port, scheme="wss", host="localhost")
+            spoilt(await line_of(secure), "TC-TLS")
+
+    asyncio.run(main())
+
+
+def test_nothing_listens_and_no_such_name() -> None:
+    async def main() -> None:
+        plain = config()
+        spoilt(await line_of(behind(plain, 9)), "TC-TCP")
+        spoilt(await line_of(behind(plain, 80, host="no-such-host.invalid")), "TC-DNS")
+
+    asyncio.run(main())
+
+
+def test_a_bridge_that_cannot_start_is_told_once() -> None:
+    async def main() -> None:
+        told = await line_of(
+            msgspec.structs.replace(
+                config(), serve=msgspec.structs.replace(config().serve, bind="192.0.2.1")
+            )
+        )
+        spoilt(told, "TC-BRIDGE")
+
+    asyncio.run(main())
+
+
+def test_a_site_knows_no_secret_by_its_print() -> None:
+    assert SECRET not in repr(site(config()))
