@@ -77,6 +77,16 @@ def doctor(
             show_default=False,
         ),
     ] = None,
+    call: Annotated[
+        str,
+        typer.Option(
+            "--call",
+            metavar="TARGET",
+            help="Also call user:OBJECT-ID or phone:+NUMBER through the running bridge. Without "
+            "--yes it only says what it would do.",
+        ),
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Really place the call of --call.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the checks and run none.")] = False,
     explain: Annotated[
@@ -112,6 +122,8 @@ def doctor(
         thorough=thorough,
         strict=strict,
         timeout_s=timeout,
+        call=call,
+        yes=yes,
         json=json_,
     )
     if list_:

@@ -18,7 +18,12 @@ import typer
 from teamscall.cli import doctor_view
 from teamscall.config import Config
 from teamscall.doctor import loading
-from teamscall.doctor.checks import THOROUGH_TIMEOUT_S, TOTAL_TIMEOUT_S, Site
+from teamscall.doctor.checks import (
+    CALL_TIMEOUT_S,
+    THOROUGH_TIMEOUT_S,
+    TOTAL_TIMEOUT_S,
+    Site,
+)
 from teamscall.doctor.registry import CHECKS
 from teamscall.doctor.running import examine, find, select, worst
 from teamscall.errors import ExitCode, TeamscallError
@@ -37,14 +42,22 @@ class Options(msgspec.Struct, frozen=True):
     thorough: bool = False
     strict: bool = False
     timeout_s: float | None = None
+    call: str = ""
+    yes: bool = False
     json: bool = False
 
 
 def run(options: Options) -> ExitCode:
     """Run the checks that are meant and print what came of them."""
     checks = select(CHECKS, options.only, options.skip)
+    if not options.call:  # nobody asked for that one
+        checks = tuple(check for check in checks if check.group != "call")
+        if not checks:
+            raise typer.BadParameter("a call needs somebody to be called", param_hint="--call")
     site = make_site(options)
     total_s = options.timeout_s or (THOROUGH_TIMEOUT_S if options.thorough else TOTAL_TIMEOUT_S)
+    if options.call and options.timeout_s is None:
+        total_s += CALL_TIMEOUT_S
     # A bridge that is started for the test tells the doctor's own dials: nobody's news.
     logging.disable(logging.CRITICAL)
     try:
@@ -94,6 +107,8 @@ def make_site(options: Options) -> Site:
         public_url=options.public_url,
         ca=options.ca,
         time_servers=options.time_servers,
+        call=options.call,
+        call_yes=options.yes,
         thorough=options.thorough,
         origins=found.origins,
         problems=found.problems,

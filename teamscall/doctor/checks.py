@@ -32,6 +32,8 @@ GROUPS: dict[Group, str] = {
 CHECK_TIMEOUT_S = 8.0
 # All of them together, without --thorough.
 TOTAL_TIMEOUT_S = 15.0
+# One call that is placed, from its order to its end, comes on top.
+CALL_TIMEOUT_S = 125.0
 # With it: a minute of silence on the line, a round trip through every model.
 THOROUGH_TIMEOUT_S = 180.0
 
@@ -87,6 +89,8 @@ class Site(msgspec.Struct, frozen=True):
     ca: str = ""  # PEM file of an authority to trust besides the system's
     time_servers: tuple[str, ...] = ()  # HOST or HOST:PORT; empty: well-known ones
     start: Starter | None = None
+    call: str = ""  # whom to call; empty: nobody
+    call_yes: bool = False  # really
     shared: Shared = msgspec.field(default_factory=Shared)  # what several checks look at
 
 
