@@ -128,9 +128,9 @@ def place(options: Options) -> ExitCode:
 
             return asyncio.run(take(options, view))
         if options.script is not None or options.calls not in (None, 1):
-            from teamscall.cli.emulate_script import act
+            from teamscall.cli.emulate_script import play_script
 
-            return asyncio.run(act(options))
+            return play_script(options)
         report = asyncio.run(_call(options, view))
     except OutputLost:
         raise

@@ -6,6 +6,7 @@ know steps and verdicts (``emulator.scenario``) and looks (``emulate_script_view
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
@@ -24,7 +25,7 @@ from teamscall.cli.emulate_run import (
     read_secret,
     write,
 )
-from teamscall.cli.emulate_script_view import choose_view
+from teamscall.cli.emulate_script_view import ScriptView, choose_view
 from teamscall.cli.emulate_senses import BridgeWitness, Senses
 from teamscall.cli.outputs import check_writable
 from teamscall.cli.stopping import stop_on_signals
@@ -35,11 +36,11 @@ from teamscall.emulator.devices import Loudspeaker
 from teamscall.emulator.scenario import baseline as earlier
 from teamscall.emulator.scenario import steps as script
 from teamscall.emulator.scenario.file import read_scenario
-from teamscall.emulator.scenario.load import MAX_CALLS, Load, Watch, play_many
+from teamscall.emulator.scenario.load import MAX_CALLS, CallOf, Load, Watch, play_many
 from teamscall.emulator.scenario.performance import StepBegan, StepEnded
 from teamscall.emulator.scenario.run import rendered
 from teamscall.emulator.tracks import Tracks
-from teamscall.errors import ExitCode, InputError, OutputLost
+from teamscall.errors import ExitCode, InputError, OutputLost, TeamscallError
 
 # What belongs into the script when there is one.
 _IN_SCRIPT = (
@@ -72,7 +73,26 @@ _FROM_CALL = (
 )
 
 
-async def act(options: Options) -> ExitCode:
+def play_script(options: Options) -> ExitCode:
+    """Do what the command line says; every deliberate error is printed.
+
+    Raises:
+        OutputLost: there is nowhere to print to any more.
+    """
+    view = choose_view(json_lines=options.json_lines, quiet=options.quiet)
+    try:
+        return asyncio.run(act(options, view))
+    except OutputLost:
+        raise
+    except TeamscallError as error:
+        view.error(error)
+        return error.exit_code
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        view.interrupted()
+        return ExitCode.INTERRUPTED
+
+
+async def act(options: Options, view: ScriptView) -> ExitCode:
     """Play what the options say, print the verdict.
 
     Raises:
@@ -80,7 +100,6 @@ async def act(options: Options) -> ExitCode:
             could not be made.
         OutputLost: there is nowhere to print to any more.
     """
-    view = choose_view(json_lines=options.json_lines, quiet=options.quiet)
     calls = 1 if options.calls is None else options.calls
     _check(options, calls)
     scenario = _scenario(options)
@@ -151,7 +170,7 @@ async def act(options: Options) -> ExitCode:
 class _Stage:
     """Tells the view, and hangs up all calls when nobody reads any more or a signal came."""
 
-    def __init__(self, view: Any, controls: list[Controls]) -> None:
+    def __init__(self, view: ScriptView, controls: list[Controls]) -> None:
         self.connected = False
         self.lost: OutputLost | None = None
         self._view = view
@@ -168,7 +187,7 @@ class _Stage:
     def step(self, number: int, event: StepBegan | StepEnded) -> None:
         self._told(self._view.step, number, event)
 
-    def over(self, number: int, call: Any) -> None:
+    def over(self, number: int, call: CallOf) -> None:
         self._told(self._view.over, number, call)
 
     def _told(self, tell: Any, number: int, what: Any) -> None:

@@ -19,6 +19,7 @@ from teamscall.emulator.report import Spread
 from teamscall.emulator.scenario.load import CallOf, Load
 from teamscall.emulator.scenario.performance import StepBegan, StepEnded
 from teamscall.emulator.scenario.result import VERSION, step_lines
+from teamscall.errors import ExitCode, TeamscallError
 from teamscall.text import printable
 
 _INDENT = 17  # of what continues a step's line
@@ -44,6 +45,15 @@ class ScriptView:
 
     def over(self, number: int, call: CallOf) -> None:
         pass
+
+    def error(self, error: TeamscallError) -> None:
+        """What prevented the run."""
+        _err(f"teamscall: {error.message}")
+        if error.hint:
+            _err(f"  {error.hint}")
+
+    def interrupted(self) -> None:
+        """Stopped before there was a verdict."""
 
     def result(self, load: Load, files: Mapping[str, str]) -> None:
         """Print the verdict.
@@ -111,9 +121,38 @@ class JsonView(ScriptView):
         if self.many and call.played is None:
             self._print({"event": "call-failed", "call": number, "error": call.error})
 
+    def error(self, error: TeamscallError) -> None:
+        if not self._quiet:
+            super().error(error)
+        self._no_result("failed", error.message, error.hint, int(error.exit_code))
+
+    def interrupted(self) -> None:
+        self._no_result("interrupted", "stopped before the end", "", int(ExitCode.INTERRUPTED))
+
+    def _no_result(self, verdict: str, reason: str, hint: str, code: int) -> None:
+        self._print(
+            {
+                "event": "result",
+                "passed": False,
+                "exitCode": code,
+                "verdict": verdict,
+                "reason": reason,
+                "hint": hint,
+                "calls": [],
+            }
+        )
+
     def result(self, load: Load, files: Mapping[str, str]) -> None:
         body = _camel(msgspec.to_builtins(load))
-        self._print({"event": "result", "passed": load.passed, **body, "files": dict(files)})
+        self._print(
+            {
+                "event": "result",
+                "passed": load.passed,
+                "exitCode": int(load.exit_code),
+                **body,
+                "files": dict(files),
+            }
+        )
 
     def _put(self, number: int, event: seen.EmulatorEvent | StepBegan | StepEnded) -> None:
         body = _camel(msgspec.to_builtins(event))

@@ -34,6 +34,8 @@ LISTEN_EVERY_S = 1.0
 LISTEN_BACK_S = 28.0
 # The ears may be behind when a wait's bound passes: what was said in time still counts.
 EARS_PATIENCE_S = 20.0
+# Shorter sounds are clicks to whoever measures.
+MEASURABLE_S = 0.5
 # How long a resume may take on top of the pause that was asked for.
 RESUME_PATIENCE_S = 15.0
 
@@ -374,7 +376,7 @@ class Performance:
         if action.said or action.not_said:
             waits.append(lambda: self._quiet(script.QUIET_S, answer=True))
         elif action.latency_under_ms is not None or action.spoke:
-            waits.append(lambda: self._has_spoken(answer=True))
+            waits.append(self._begun)
         if action.flush_within_ms is not None:
             waits.append(lambda: self._bot_since is None)
         if action.image:
@@ -415,6 +417,12 @@ class Performance:
         if self._bot_onset is not None and self._bot_onset > self._mark:
             return True
         return self._at_mark and not answer
+
+    def _begun(self) -> bool:
+        """The bot answers, and long enough that its sound can be measured."""
+        if not self._has_spoken(answer=True) or self._bot_onset is None:
+            return False
+        return (self._slot - self._bot_onset) * FRAME_S >= MEASURABLE_S
 
     def _quiet(self, seconds: float, answer: bool) -> bool:
         if not self._has_spoken(answer) or self._bot_since is not None:

@@ -94,7 +94,7 @@ def number(low: float, high: float, what: str) -> Callable[[object], float]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"is to be a number of {what}")
         if not low <= value <= high:
-            raise ValueError(f"is to be from {low:g} to {high:g} {what}")
+            raise ValueError(f"is to be from {low:,.15g} to {high:,.15g} {what}")
         return float(value)
 
     return check
