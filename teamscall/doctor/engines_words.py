@@ -112,17 +112,11 @@ def troubled(
             )
         )
     if status == 404 or code in _NO_MODEL:
+        own = "" if at.is_openai else f"; a server of your own has to serve it ({at.setting})"
         return Trial(
             failed(
                 f"The service knows no model {who} ({status or code}).",
-                +(f" ({status})." if status else f" ({code})."),
-                f"Leave {setting} empty for the best current one, or correct its name"
-                + (
-                    "."
-                    if at.is_openai
-                    else f"; a server of your own needs one that it serves, and "
-                    f"/realtime for sessions ({at.setting})."
-                ),
+                f"Leave {setting} empty for the best current one, or correct its name{own}.",
                 **facts,
             )
         )
