@@ -216,6 +216,7 @@
       this.pending = requestAnimationFrame(() => {
         this.pending = 0;
         if (!this.width) return;
+        this.stage.dataset.span = this.span.toFixed(3); // seconds in view
         this.waves();
         this.place();
         this.small();
