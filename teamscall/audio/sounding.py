@@ -61,8 +61,10 @@ SPLICE_MS = 300
 class Hearing(msgspec.Struct, frozen=True):
     """When something sounds. See the module's rules."""
 
-    # Over 28 clips of clean speech this agrees best with what others measure:
-    # fixed thresholds of -45 and -50 dBFS, 35 dB under the loudest window, 10 dB over noise.
+    # Of 28 to 40, this agreed best on average with what others may measure (fixed thresholds
+    # of -45 and -50 dBFS, 35 dB under the loudest window, 10 dB over the noise), over 28 clips
+    # of clean, mostly synthetic speech. Over 22 others: 77, 91, 100 and 54 % of latencies were
+    # within 20 ms of these. Over recordings of rooms that rumble, few are.
     below_speech_db: float = 36.0
     # What is as loud as this is heard, however loud the voice was before it.
     audible_dbfs: float = -45.0
