@@ -22,28 +22,28 @@ def ask(
         typer.echo("  3  both", err=True)
         gateway = _choice("1, 2 or 3", _GATEWAYS, "1")
     if public_url is None:
-        typer.echo(
-            "\nAt which address does the other side reach this machine (a proxy's or tunnel's)?\n"
-            "  for example wss://bridge.example.org; empty: not known yet",
-            err=True,
-        )
+        _say("At which address does the other side reach this machine (a proxy's or tunnel's)?")
+        typer.echo("  for example wss://bridge.example.org; empty: not known yet", err=True)
         public_url = _address(gateway)
     if allow is None:
-        typer.echo(
-            "\nWho may call? Object ids, addresses, tenant:ID, or * for everybody, with commas "
-            "between them.\n  empty: nobody, for now",
-            err=True,
+        _say(
+            "Who may call? Object ids, addresses, tenant:ID, or * for everybody, with commas "
+            "between them."
         )
+        typer.echo("  empty: nobody, for now", err=True)
         allow = _callers()
     if engine is None:
-        typer.echo(
-            "\nWhat hears, thinks and speaks? auto (OpenAI when OPENAI_API_KEY is set, else this "
-            "machine), openai, offline, echo",
-            err=True,
-        )
+        _say("What hears, thinks and speaks? auto, openai, offline or echo")
+        typer.echo("  auto: OpenAI when OPENAI_API_KEY is set, else this machine", err=True)
         engine = _choice("engine", {w: w for w in ("auto", "openai", "offline", "echo")}, "auto")
     typer.echo("", err=True)
     return gateway, public_url, list(allow), engine
+
+
+def _say(text: str) -> None:
+    from teamscall.cli.init_view import wrapped
+
+    typer.echo(f"\n{wrapped(text)}", err=True)
 
 
 def _choice(prompt: str, words: dict[str, str], default: str) -> str:
@@ -66,7 +66,7 @@ def _address(gateway: str) -> str:
             if said:
                 public_address(said, "/")
         except InputError as error:
-            typer.echo(str(error), err=True)
+            _say(str(error))
             continue
         return said
 
@@ -81,6 +81,6 @@ def _callers() -> list[str]:
         try:
             callers(tuple(named))
         except InputError as error:
-            typer.echo(str(error), err=True)
+            _say(str(error))
             continue
         return named

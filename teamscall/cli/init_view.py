@@ -36,7 +36,7 @@ def print_written(
         typer.echo(f"\n{key} is a fresh one: the other side needs it too", err=True)
     typer.echo("\nOn the other side:", err=True)
     for number, step in enumerate(todo, start=1):
-        typer.echo(f"\n  {number}. {step.title}", err=True)
+        typer.echo(f"\n{wrapped(f'{number}. {step.title}', '  ', '     ')}", err=True)
         for line in step.lines:
             typer.echo(f"       {printable(line, 300)}", err=True)
     typer.echo("\nHere:\n", err=True)
@@ -46,7 +46,19 @@ def print_written(
     for command in _here(option, plan):
         typer.echo(f"       {command}", err=True)
     for warning in done.warnings:
-        typer.echo(f"\nwarning: {warning}", err=True)
+        typer.echo(f"\n{wrapped(f'warning: {warning}', '', '  ')}", err=True)
+
+
+def wrapped(text: str, first: str = "", more: str = "") -> str:
+    """Prose in the terminal's width; nothing that is copied goes through it."""
+    import shutil
+    import textwrap
+
+    width = min(shutil.get_terminal_size().columns, 100)
+    return textwrap.fill(
+        text, width, initial_indent=first, subsequent_indent=more,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _here(option: str, plan: Plan) -> list[str]:
@@ -57,7 +69,7 @@ def _here(option: str, plan: Plan) -> list[str]:
     no_models = importlib.util.find_spec("faster_whisper") is None
     if plan.engine in ("auto", "offline") and no_models and not os.environ.get("OPENAI_API_KEY"):
         lines.insert(0, "pip install 'teamscall[offline]'   # or: export OPENAI_API_KEY=…")
-    lines.append("teamscall init --print systemd   # a unit for it; --print env: as variables")
+    lines.append("teamscall init --print systemd   # a unit; --print env: variables")
     return lines
 
 

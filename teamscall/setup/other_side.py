@@ -72,10 +72,10 @@ def steps(plan: Plan, values: Mapping[str, object], files: Mapping[str, Path]) -
                 f"{side}: give the bot's app these Graph permissions, with admin consent",
                 (
                     *(
-                        f"{p.name}  {p.wanted_for}{'' if p.always else ' (only for that)'}"
+                        f"{p.name} ({'always' if p.always else 'only'} for {p.wanted_for})"
                         for p in permissions
                     ),
-                    f"consent: {CONSENT}",
+                    f"Consent: {CONSENT}",
                 ),
             )
         )

@@ -76,6 +76,7 @@ NoNewPrivileges=yes
 CapabilityBoundingSet=
 AmbientCapabilities=
 ProtectSystem=strict
+# hides /home and /root: install teamscall outside of them
 ProtectHome=yes
 PrivateTmp=yes
 PrivateDevices=yes
