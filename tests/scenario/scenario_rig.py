@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from teamscall import config as configuration
 from teamscall.clock import SystemClock
 from teamscall.config import Config, JournalFile, Secret, Serve, StandIn
@@ -63,27 +61,29 @@ class WitnessThatSays:
         return self._texts
 
 
-def settings(tmp_path: Path, **changes: Any) -> Config:
-    config = Config(
+def settings(mode: Any) -> Config:
+    return Config(
         engine="scripted",
         bridge=configuration.Bridge(secret=Secret(SECRET)),
-        authorization=configuration.Authorization(mode="open"),
+        authorization=configuration.Authorization(mode=mode),
         journal=JournalFile(enabled=False),
         serve=Serve(port=0, close_timeout_ms=1000),
         standin=StandIn(enabled=True, port=0, secret=Secret(SECRET)),
         control=configuration.Control(enabled=False),
     )
-    return msgspec.structs.replace(config, **changes)
 
 
 @contextlib.asynccontextmanager
 async def bridge(
-    tmp_path: Path, lines: Sequence[ScriptLine] = (), digits: dict[str, str] | None = None
+    tmp_path: Path,
+    lines: Sequence[ScriptLine] = (),
+    digits: dict[str, str] | None = None,
+    mode: Any = "open",
 ) -> AsyncIterator[Running]:
     """It answers with these lines, over and over."""
     answers = tuple(lines) or (ScriptLine(heard="hello", answer="It is three o'clock."),)
     engine = ScriptedEngine(Script(lines=answers, digits=digits or {}))
-    async with running(settings(tmp_path), clock=SystemClock(), engine=engine) as up:
+    async with running(settings(mode), clock=SystemClock(), engine=engine) as up:
         yield up
 
 

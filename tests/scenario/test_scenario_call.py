@@ -159,6 +159,19 @@ def test_an_end_by_the_bot_can_be_expected(tmp_path: Path) -> None:
     assert held(played) == ["done", "done", "held"], said(played)
 
 
+def test_a_refused_call_has_the_codes_of_a_refusal(tmp_path: Path) -> None:
+    scenario = script_of(tmp_path, '[call]\ndialect = "csharp"\n[[step]]\nwait = 1\n')
+
+    async def main() -> Played:
+        async with bridge(tmp_path, LINES, mode="disabled") as up:
+            return await play(scenario, dial(up, "csharp"), clock=SystemClock())
+
+    played = asyncio.run(main())
+    assert held(played) == ["failed"]
+    assert played.exit_code is ExitCode.REFUSED
+    assert "the call was over: not authorized" in said(played)
+
+
 def many(folder: Path, text: str, calls: int, dialect: Dialect = "standin") -> tuple[Load, Any]:
     scenario = script_of(folder, text)
     events: list[tuple[int, seen.EmulatorEvent]] = []

@@ -88,10 +88,10 @@ def test_a_script_is_played_and_told_as_json(
     assert SECRET not in json.dumps(lines)
 
 
-def test_many_calls_of_a_sound_have_files_of_their_own(
-    tmp_path: Path, spoken: Path, capsys: pytest.CaptureFixture[str]
+def test_many_calls_have_files_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, lines = run(tmp_path, capsys, wav=spoken, calls=2, hang_up_after=0.5, out=tmp_path / "a.wav")
+    _, lines = run(tmp_path, capsys, calls=2, duration=0.4, stereo=tmp_path / "a.wav")
     assert lines[-1]["figures"]["calls"] == 2
     assert {line["call"] for line in lines[:-1]} == {1, 2}
     assert sorted(path.name for path in tmp_path.glob("a-*.wav")) == ["a-1.wav", "a-2.wav"]

@@ -201,6 +201,17 @@ def test_no_step_is_junk_enough_to_raise(table: dict[str, Any]) -> None:
     assert (found is None) == bool(told)
 
 
+TABLES = st.dictionaries(st.sampled_from([*file._TOP, "x"]), VALUES | st.lists(VALUES, max_size=3))
+
+
+@settings(max_examples=60)
+@given(TABLES)
+def test_no_file_is_junk_enough_to_raise(table: dict[str, Any]) -> None:
+    problems: list[str] = []
+    file._Reader(Path("/nowhere"), "", problems, None).scenario("a", table)
+    assert problems or table["step"]
+
+
 @settings(max_examples=40)
 @given(VALUES)
 def test_no_table_of_impairments_is_junk_enough_to_raise(value: Any) -> None:

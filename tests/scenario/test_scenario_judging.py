@@ -187,8 +187,9 @@ def test_a_run_that_was_too_slow_itself_says_so(tmp_path: Path) -> None:
 
 
 def test_one_call_keeps_its_own_exit_code() -> None:
-    lost = msgspec.structs.replace(played(None, "failed", outcome="lost", exit_code=4), steps=())
-    assert lost.exit_code is ExitCode.UNAVAILABLE
+    lost = played(None, "failed", outcome="lost", exit_code=4)
+    assert msgspec.structs.replace(lost, call_failed=True).exit_code is ExitCode.UNAVAILABLE
+    assert lost.exit_code is ExitCode.FAILED  # the script expected the loss, and something else
     assert played(None, "interrupted").exit_code is ExitCode.INTERRUPTED
     assert played(None, "failed").exit_code is ExitCode.FAILED
 

@@ -48,6 +48,7 @@ class Played(msgspec.Struct, frozen=True, rename="camel"):
     steps: tuple[StepResult, ...]
     measures: Measures | None
     report: Report
+    call_failed: bool = False  # refused, lost, ...: and nothing in the script expected that
     version: int = VERSION
 
     @property
@@ -56,12 +57,12 @@ class Played(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def exit_code(self) -> ExitCode:
+        """Of a call that itself went wrong, the call's."""
         if self.passed:
             return ExitCode.OK
         if self.verdict == "interrupted":
             return ExitCode.INTERRUPTED
-        broken = any(step.number != 0 and step.problems for step in self.steps)
-        if self.verdict == "failed" and not broken and self.report.exit_code:
+        if self.verdict == "failed" and self.call_failed:
             return ExitCode(self.report.exit_code)
         return ExitCode.FAILED
 

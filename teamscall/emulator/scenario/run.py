@@ -276,8 +276,9 @@ async def _judged(
                 judgement.problems, judgement.measured,
             )
         )  # fmt: skip
-    verdict, reason = _verdict(scenario, report, steps)
-    return Played(scenario.name, verdict, reason, tuple(steps), measures, report)
+    call_failed = bool(report.exit_code) and ended_by(report) not in _expected_ends(scenario)
+    verdict, reason = _verdict(report, steps, call_failed)
+    return Played(scenario.name, verdict, reason, tuple(steps), measures, report, call_failed)
 
 
 async def measured(tracks: Tracks) -> Measures | None:
@@ -319,16 +320,17 @@ def _window(took: Took) -> Window:
     return Window(float(max(0, took.mark) * FRAME_MS), until)
 
 
-def _verdict(
-    scenario: script.Scenario, report: Report, steps: Sequence[StepResult]
-) -> tuple[Verdict, str]:
+def _expected_ends(scenario: script.Scenario) -> set[str]:
+    asked = (*(step.action for step in scenario.steps), scenario.expect)
+    return {a.ended_by for a in asked if isinstance(a, script.Expectation) and a.ended_by}
+
+
+def _verdict(report: Report, steps: Sequence[StepResult], call_failed: bool) -> tuple[Verdict, str]:
     if report.outcome == "interrupted":
         return "interrupted", "stopped before the end"
     broken = [step for step in steps if step.problems]
-    asked = (*(step.action for step in scenario.steps), scenario.expect)
-    ends = [a.ended_by for a in asked if isinstance(a, script.Expectation) and a.ended_by]
     reasons: list[str] = []
-    if report.exit_code and ended_by(report) not in ends:
+    if call_failed:
         reasons.append(f"the call: {report.outcome}, {printable(report.reason)}")
     for step in broken[:1]:
         where = f"step {step.number}" if step.number else "[expect]"
