@@ -12,13 +12,15 @@ from contextlib import aclosing
 from teamscall.config import Config
 from teamscall.doctor.checks import Check, Fact, Finding, Site, failed, ok, skipped, warning
 from teamscall.doctor.engines_places import uses
-from teamscall.doctor.engines_turns import SENTENCE
+from teamscall.doctor.engines_turns import SENTENCE, THOROUGH_S
 from teamscall.doctor.engines_words import judge_speech, overlap
 from teamscall.engines.offline import weights
 from teamscall.errors import EngineError, MissingPackageError, TeamscallError
 from teamscall.text import printable
 
 NOT_USED = "The offline engine is not used."
+# Both models load in three seconds on two idle cores; every check together may take 15.
+LOAD_S = 11.0
 _RATE = 16_000
 _HALF = 0.5
 _REINSTALL = "--force-reinstall --no-cache-dir"
@@ -61,9 +63,20 @@ def _again(error: EngineError) -> str:
 
 async def round_trip(site: Site) -> Finding:
     """The voice says a sentence, the recogniser hears it."""
-    config = site.config
-    if not uses(config).offline:
+    if not uses(site.config).offline:
         return skipped(NOT_USED)
+    limit_s = THOROUGH_S if site.thorough else LOAD_S
+    try:
+        async with asyncio.timeout(limit_s):
+            return await _round_trip(site.config)
+    except TimeoutError:
+        return warning(
+            f"The offline engine was not ready within {limit_s:g} s: this machine is busy or slow.",
+            "Run it again when nothing else runs, with --only TC-OFFLINE --thorough.",
+        )
+
+
+async def _round_trip(config: Config) -> Finding:
     from teamscall.engines.offline.engine import ear_worker, voice_worker
     from teamscall.engines.offline.frames import Spoken, Synthesise, Transcribe
 
@@ -165,6 +178,6 @@ CHECKS: tuple[Check, ...] = (
         "That costs some seconds of the processor, at low priority.",
         "Free memory, or reinstall the offline extra.",
         after=("TC-OFFLINE-MODELS",),
-        timeout_s=14.0,
+        timeout_s=THOROUGH_S + 2,
     ),
 )
