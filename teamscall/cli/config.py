@@ -76,8 +76,10 @@ def _count(number: int, what: str) -> str:
 
 def _print_problem(problem: Problem, *, err: bool) -> None:
     """``file:line: error: what``, as compilers do: editors jump there. Then what to do."""
+    from teamscall.text import printable
+
     place = f"{problem.file}:{problem.line}" if problem.line else problem.file or problem.origin
-    lead = f"{place}: " if place else ""
+    lead = f"{printable(place, 300)}: " if place else ""
     typer.echo(f"{lead}{problem.severity}: {problem.what}", err=err)
     for line in problem.excerpt:
         typer.echo(f"    {line}", err=err)

@@ -21,6 +21,7 @@ from typing import Any, cast
 
 import msgspec
 import tomlkit
+from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Array, Comment, Item, Whitespace
 from tomlkit.items import Table as TomlTable
 
@@ -69,7 +70,7 @@ def edited(text: str, changes: Sequence[Change]) -> str:
 
     Raises:
         InputError: the text is written in a way in which that key cannot be changed.
-        tomlkit.exceptions.ParseError: it is no TOML; ``parse_toml`` says so better.
+        tomllib.TOMLDecodeError: it is no TOML; ``parse_toml`` says so better.
     """
     bom = "\ufeff" if text.startswith("\ufeff") else ""
     body = text.removeprefix("\ufeff")
@@ -77,17 +78,24 @@ def edited(text: str, changes: Sequence[Change]) -> str:
     wanted = copy.deepcopy(before)
     result = body
     for change in changes:
-        result = _changed(result, change)
+        try:
+            result = _changed(result, change)
+        except (TOMLKitError, RecursionError) as error:
+            raise _cannot((change,)) from error
         _change_plain(wanted, change)
     if "\r\n" in body and "\n" not in body.replace("\r\n", ""):
         result = result.replace("\r\n", "\n").replace("\n", "\r\n")
     if tomllib.loads(result) != wanted:
-        keys = ", ".join(change.path for change in changes)
-        raise InputError(
-            f"{keys} cannot be changed here without changing something else.",
-            hint="Change it in an editor, then run: teamscall config check",
-        )
+        raise _cannot(changes)
     return bom + result
+
+
+def _cannot(changes: Sequence[Change]) -> InputError:
+    keys = ", ".join(change.path for change in changes)
+    return InputError(
+        f"{keys} cannot be changed here without changing something else.",
+        hint="Change it in an editor, then run: teamscall config check",
+    )
 
 
 def written(text: str, path: str) -> tuple[str, ...] | None:

@@ -7,9 +7,11 @@ Names are in snake_case; camelCase is brought to it first.
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Mapping
+from typing import cast
 
 import msgspec
 
@@ -173,7 +175,8 @@ def brought(moved: Moved, value: object) -> object:
     """The value as it is written under its new name."""
     if isinstance(value, str | int) and value in moved.words:
         return moved.words[value]
-    if moved.times != 1 and isinstance(value, int | float) and not isinstance(value, bool):
-        scaled = value * moved.times
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if moved.times != 1 and number and math.isfinite(cast(float, value)):
+        scaled = cast(float, value) * moved.times
         return int(scaled) if scaled == int(scaled) else scaled
     return value

@@ -24,7 +24,7 @@ MAX_JSON_BYTES = 4_194_304
 # JSON5 is read by a slow parser: 50 KB took it two seconds.
 MAX_JSON5_BYTES = 98_304
 MAX_DEPTH = 48
-MAX_KEYS = 2000
+MAX_KEYS = 500
 
 # The plugins' names, by which their blocks are found; "-" and "_" are one.
 _NAMES: Mapping[str, Kind] = {

@@ -90,6 +90,8 @@ def _taken(
     if option.secret and (variable := variable_of(value)):
         values.setdefault(f"{option.path}_env", variable)
         return Row(shown, "renamed", f"{option.path}_env", f"it is read from {variable}")
+    if option.secret and value == "":
+        return Row(shown, "not-needed", "", "it is empty")
     value = brought(moved, value) if moved else value
     if option.path == "standin.paths" and isinstance(value, str):
         value = [value.removesuffix("/{callId}").rstrip("/") or "/"]
@@ -97,7 +99,9 @@ def _taken(
         return Row(shown, "wrong", "", f"{option.path} has another value already")
     try:
         convert(option, value, base=Path("/"))
-    except (ValueError, msgspec.ValidationError):
+        # Half of a character, as a lone surrogate is, goes into no file.
+        str(value).encode()
+    except (ValueError, OverflowError, msgspec.ValidationError):
         return Row(shown, "wrong", "", f"{option.path} is {option.allowed}")
     values[option.path] = value
     why = "its value goes to a file of its own" if option.secret else ""

@@ -228,6 +228,18 @@ def test_hostile_keys_are_shown_safely(tmp_path: Path) -> None:
     assert "\x1b" not in done.output
 
 
+def test_strange_values_cost_themselves_alone(tmp_path: Path) -> None:
+    text = (
+        '{"sharedSecret": "", "heartbeat_s": Infinity, "port": 1e400, "inboundGreeting": "\\ud800",'
+        ' "hmac_window_ms": -1, "allowFrom": [["a"]], "maxConcurrentCalls": 7, "path": 5}'
+    )
+    told = rows(tmp_path, text)
+    assert told.pop("sharedSecret").verdict == "not-needed"
+    assert told.pop("maxConcurrentCalls").verdict == "taken"
+    assert {row.verdict for row in told.values()} == {"wrong"}
+    assert import_(saved(tmp_path, text), tmp_path / "out.toml").exit_code == 0
+
+
 def test_yaml_gets_a_hint(tmp_path: Path) -> None:
     with pytest.raises(InputError) as refusal:
         read_blocks(saved(tmp_path, "plugins:\n  entries: 1\n", "config.yaml"))

@@ -16,6 +16,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from teamscall.cli import init as init_cli
+from teamscall.cli.init_ask import ask
 from teamscall.clock import SystemClock
 from teamscall.config import load_config
 from teamscall.config.load import examine
@@ -103,6 +104,22 @@ def test_each_side_is_told_its_three_things(tmp_path: Path) -> None:
     assert "adminconsent" in done.stderr
     assert "StandIn" not in done.stderr
     assert f"serve --config {tmp_path / 'one.toml'}" in done.stderr
+
+
+def test_a_terminal_is_asked_until_the_answer_is_one() -> None:
+    asking = typer.Typer()
+    got: list[object] = []
+
+    @asking.command()
+    def question() -> None:
+        got.append(ask(None, None, None, None))
+
+    answers = ["4", "2", "ftp://x", "b.example.org", "anna", "anna@example.org, *", "x", ""]
+    done = CliRunner().invoke(asking, [], input="\n".join(answers) + "\n")
+    assert got == [("csharp", "b.example.org", ["anna@example.org", "*"], "auto")]
+    for words in ("4 is none of 1, 2, 3", "is not an address", "anna is no caller"):
+        assert words in " ".join(done.stderr.split())
+    assert ask("both", "", [], "echo") == ("both", "", [], "echo")  # nothing to ask
 
 
 def test_nothing_is_overwritten(home: Path, tmp_path: Path) -> None:
