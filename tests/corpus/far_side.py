@@ -168,10 +168,12 @@ def main() -> None:
         first, *orders = split_at(rest, "+")
         far = subprocess.Popen([*TEAMSCALL, "emulate", "--url", url, *first], env=env)
         began = time.monotonic()
-        for second, *verb in orders:
+        given = []
+        for second, *verb in orders:  # none waits for the one before it
             time.sleep(max(0.0, began + float(second) - time.monotonic()))
-            subprocess.run([*TEAMSCALL, *verb, "--socket", DOOR], env=env, check=True)
-        far.wait(timeout=60)
+            given.append(subprocess.Popen([*TEAMSCALL, *verb, "--socket", DOOR], env=env))
+        for process in (*given, far):
+            process.wait(timeout=60)
     time.sleep(0.5)
     bridge.send_signal(signal.SIGTERM)
     bridge.communicate(timeout=60)

@@ -104,15 +104,17 @@ if wanted two-questions; then
   keep two-questions
 fi
 if wanted think-fails; then
-  caller q.wav s0.2 v0.6
-  far_side emulate --dialect csharp --wav q.wav --hang-up-after 0.2 \
-    --call-id corpus-think-fails --quiet -- $serve $(scripted think-fails)
+  caller q.wav s0.1 v0.3 s2.2 v0.3
+  far_side emulate --dialect csharp --wav q.wav --hang-up-after 2 --call-id corpus-think-fails \
+    --quiet -- $serve $(scripted think-fails) --set goodbye.apology=Well.
   keep think-fails
 fi
 if wanted idle; then
-  far_side emulate --dialect csharp --duration 8 --call-id corpus-idle --quiet \
-    -- $serve $(scripted well) --set inbound.greeting=Well. --set idle.reprompt_after_ms=1000 \
-    --set idle.reprompt=Well. --set idle.hangup_after_ms=2200 --set idle.goodbye=Well.
+  cp "$here/scripts/idle.caller.toml" .
+  far_side emulate --script idle.caller.toml --call-id corpus-idle --quiet \
+    -- $serve $(scripted question) --set inbound.greeting=Well. \
+    --set idle.reprompt_after_ms=1000 --set idle.reprompt=Well. \
+    --set idle.hangup_after_ms=2000 --set idle.goodbye=Well.
   keep idle
 fi
 if wanted time-limit; then
@@ -122,11 +124,12 @@ if wanted time-limit; then
   keep time-limit
 fi
 if wanted operator; then
-  far_side emulate --dialect csharp --duration 12 --call-id corpus-operator --quiet \
-    + 1.5 speak corpus-operator "Well well." + 2.6 speak corpus-operator "Well." \
-    + 3.6 end corpus-operator --after-speech \
-    -- $serve $door $(scripted well) \
-    --set inbound.greeting="Well well well well well well well well well well well well."
+  caller q.wav v0.4
+  far_side emulate --dialect csharp --wav q.wav --duration 12 --call-id corpus-operator --quiet \
+    + 1.8 speak corpus-operator "Well well well well well." \
+    + 2.0 speak corpus-operator "Well well." \
+    + 2.2 end corpus-operator --after-speech \
+    -- $serve $door $(scripted well)
   keep operator
 fi
 if wanted outbound; then
@@ -137,9 +140,9 @@ if wanted outbound; then
   keep outbound
 fi
 if wanted realtime; then
-  caller q.wav s0.2 v0.6
+  caller q.wav s0.2 v0.6 s1.25 v0.3
   fake_openai --think-ms 100 --speak-ms 50
-  far_side emulate --wav q.wav --hang-up-after 0.2 --call-id corpus-realtime --quiet \
+  far_side emulate --wav q.wav --duration 3.1 --call-id corpus-realtime --quiet \
     -- $serve $realtime
   keep realtime
 fi
