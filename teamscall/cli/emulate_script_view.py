@@ -89,7 +89,9 @@ class PlainView(ScriptView):
         elif event.state == "failed":
             _err(f"    step {event.number}  failed: {event.why}")
         else:
-            _err(f"    step {event.number}  {event.state}")
+            judged = event.what.startswith("expect ")
+            state = "judged after the call" if judged else event.state
+            _err(f"    step {event.number}  {state}")
 
     def over(self, number: int, call: CallOf) -> None:
         if not self.many:

@@ -113,16 +113,14 @@ class BridgeWitness:
 
         Raises:
             ConfigError, DialError, DeadlinePassed: it cannot be asked.
-            ControlError: it knows no such call.
-            InputError: it has forgotten its beginning.
+            ControlError: it refuses.
+            InputError: it does not remember this call, or not all of it.
         """
         async with connect(
             where(self._door), timeout_s=self._door.timeout_s, name="emulate"
         ) as client:
-            call = await client.call_status(call_id)
-            wanted = Subscribe(
-                events=("call-opened", "heard"), call_ids=(call.call_id,), replay=_REPLAY
-            )
+            # Not its status: without a journal, a call that is over has none.
+            wanted = Subscribe(events=("call-opened", "heard"), call_ids=(call_id,), replay=_REPLAY)
             texts: list[str] = []
             whole = False
             async with client.subscribed(wanted) as stream:
@@ -135,5 +133,8 @@ class BridgeWitness:
                     if name == "heard" and event.get("final"):
                         texts.append(str(event.get("text") or ""))
         if not whole:
-            raise InputError("The bridge has forgotten the beginning of this call.")
+            raise InputError(
+                "It does not remember this call from its beginning.",
+                hint="Is it the bridge that was called? --control says where it is.",
+            )
         return tuple(texts)

@@ -104,6 +104,8 @@ def summary(report: Report, files: Mapping[str, str]) -> list[str]:
             ("to", report.impaired.to_bridge),
             ("from", report.impaired.from_bridge),
         ):
+            if not hit.frames:
+                continue  # this way was left as it is
             lines.append(
                 f"impaired  {way} the bridge: of {hit.frames} frames {hit.lost} lost, "
                 f"{hit.late} late, {hit.duplicated} twice, {hit.reordered} out of order"

@@ -61,7 +61,7 @@ class WitnessThatSays:
         return self._texts
 
 
-def settings(mode: Any) -> Config:
+def settings(mode: Any, control: str) -> Config:
     return Config(
         engine="scripted",
         bridge=configuration.Bridge(secret=Secret(SECRET)),
@@ -69,7 +69,7 @@ def settings(mode: Any) -> Config:
         journal=JournalFile(enabled=False),
         serve=Serve(port=0, close_timeout_ms=1000),
         standin=StandIn(enabled=True, port=0, secret=Secret(SECRET)),
-        control=configuration.Control(enabled=False),
+        control=configuration.Control(enabled=bool(control), socket=control),
     )
 
 
@@ -79,11 +79,12 @@ async def bridge(
     lines: Sequence[ScriptLine] = (),
     digits: dict[str, str] | None = None,
     mode: Any = "open",
+    control: str = "",
 ) -> AsyncIterator[Running]:
     """It answers with these lines, over and over."""
     answers = tuple(lines) or (ScriptLine(heard="hello", answer="It is three o'clock."),)
     engine = ScriptedEngine(Script(lines=answers, digits=digits or {}))
-    async with running(settings(mode), clock=SystemClock(), engine=engine) as up:
+    async with running(settings(mode, control), clock=SystemClock(), engine=engine) as up:
         yield up
 
 

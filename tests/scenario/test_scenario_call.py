@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from scenario_rig import (
     script_of,
 )
 
+from teamscall.cli.asking import Door
+from teamscall.cli.emulate_senses import BridgeWitness
 from teamscall.clock import SystemClock
 from teamscall.emulator import happenings as seen
 from teamscall.emulator.scenario.load import Load, play_many
@@ -157,6 +160,25 @@ def test_an_end_by_the_bot_can_be_expected(tmp_path: Path) -> None:
     lines = (ScriptLine(heard="goodbye", answer="Goodbye.", end_call=True),)
     played = run(tmp_path, text + '[expect]\nended_by = "bot"\n', lines=lines)
     assert held(played) == ["done", "done", "held"], said(played)
+
+
+def test_the_bridge_is_asked_what_it_heard(tmp_path: Path) -> None:
+    text = '[[step]]\nsay = "What time"\n[[step]]\nexpect = { spoke = true, heard = "time is" }\n'
+    scenario = script_of(tmp_path, text)
+
+    async def main(socket: str) -> Played:
+        witness = BridgeWitness(Door(socket=socket))
+        async with bridge(tmp_path, LINES, control=socket) as up:
+            with pytest.raises(InputError, match="does not remember"):
+                await witness.heard("another")
+            return await play(
+                scenario, dial(up), clock=SystemClock(), voice=Tones(), witness=witness
+            )
+
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path has to be short
+        played = asyncio.run(main(f"{folder}/c.sock"))
+    assert held(played) == ["done", "held"], said(played)
+    assert "heard “what time is it”" in played.steps[1].measured
 
 
 def test_a_refused_call_has_the_codes_of_a_refusal(tmp_path: Path) -> None:
