@@ -178,5 +178,6 @@ def brought(moved: Moved, value: object) -> object:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if moved.times != 1 and number and math.isfinite(cast(float, value)):
         scaled = cast(float, value) * moved.times
-        return int(scaled) if scaled == int(scaled) else scaled
+        whole = math.isfinite(scaled) and scaled == int(scaled)
+        return int(scaled) if whole else scaled
     return value

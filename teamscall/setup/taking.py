@@ -153,4 +153,4 @@ def _drop_what_would_not_load(
 
 
 def _keys(key: str) -> tuple[str, ...]:
-    return (key, f"{key}_env")
+    return (key, f"{key}_file", f"{key}_env")
