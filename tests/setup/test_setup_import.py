@@ -230,7 +230,8 @@ def test_hostile_keys_are_shown_safely(tmp_path: Path) -> None:
 
 def test_strange_values_cost_themselves_alone(tmp_path: Path) -> None:
     text = (
-        '{"sharedSecret": "", "heartbeat_s": Infinity, "pre_start_timeout_s": 1e308, "port": 1e400, "inboundGreeting": "\\ud800",'
+        '{"sharedSecret": "", "heartbeat_s": Infinity, "pre_start_timeout_s": 1e308,'
+        ' "port": 1e400, "inboundGreeting": "\\ud800",'
         ' "hmac_window_ms": -1, "allowFrom": [["a"]], "maxConcurrentCalls": 7, "path": 5,'
         ' "response": {"apiKeyFile": "/etc/passwd"}}'
     )
