@@ -335,15 +335,21 @@
     place() {
       const made = [];
       let free = -Infinity;
+      let before = -Infinity;
+      const crowded = this.items.filter((item) => item.lane === "events"
+        && item.start >= this.start && item.start <= this.start + this.span).length > this.width / 20;
       for (const item of this.items) {
         const left = this.x(item.start);
         const right = this.x(item.end);
         if (item.lane === "events") {
           if (left < -200 || left > this.width + 5) continue;
           const wide = item.label.length * 6.6 + 14;
-          const named = left >= free;
+          if (left - before < 1.5) continue;
+          before = left;
+          // Not over the sign of the next one either.
+          const named = left >= free && (item.room >= this.length || this.x(item.room) - left >= wide);
           if (named) free = left + wide;
-          made.push(this.event(item, left, named, wide));
+          made.push(this.event(item, left, named, wide, crowded));
         } else if (Math.max(right, this.x(Math.min(item.room, item.end + this.span))) >= 0
           && left <= this.width && (right - left > 0.15 || item.label || item.end <= item.start
             || item.lane === "frames")) {
@@ -354,9 +360,9 @@
       this.layer.replaceChildren(...made);
     }
 
-    event(item, left, named, wide) {
+    event(item, left, named, wide, crowded) {
       const node = document.createElement("div");
-      node.className = `ev ${item.kind}`;
+      node.className = `ev ${item.kind}${crowded ? " crowded" : ""}`;
       node.dataset.item = item.index;
       // Wide enough to be met with a pointer.
       node.style.left = `${left}px`;
@@ -380,7 +386,8 @@
     box(item, left, right) {
       const [top, height] = LANES[item.lane];
       const node = document.createElement("div");
-      node.className = `it ${item.kind}${item.found ? " hit" : ""}`;
+      const thin = right - left < 6 && (item.lane === "heard" || item.lane === "said");
+      node.className = `it ${item.kind}${item.found ? " hit" : ""}${thin ? " thin" : ""}`;
       node.dataset.item = item.index;
       let [y, tall, least] = [top, height, 2];
       if (item.kind.startsWith("stage-")) [y, tall, least] = [top + 3, 11, 0.5];

@@ -92,7 +92,7 @@ class Decisions:
 
     @property
     def more(self) -> str:
-        return f"{self._left} more decisions are not listed" if self._left else ""
+        return f"Left out, of decisions: {self._left}" if self._left else ""
 
 
 def _fields(fields: Mapping[str, Any]) -> str:

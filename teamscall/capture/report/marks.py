@@ -56,7 +56,7 @@ class Marks:
 
     @property
     def more(self) -> str:
-        return f"{self._left} more events are not drawn" if self._left else ""
+        return f"Left out, of events: {self._left}" if self._left else ""
 
 
 def _ms(value: object) -> str:

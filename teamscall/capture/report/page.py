@@ -22,7 +22,7 @@ from teamscall.capture.report.story import story
 
 _ASSETS = files("teamscall") / "assets" / "report"
 # The drawn timeline that is printed: as wide as a page of paper reads well.
-STILL_WIDTH = 1200
+STILL_WIDTH = 1000
 
 
 def render(pictures: Sequence[Picture]) -> str:

@@ -279,7 +279,7 @@ _MOST_LOSSES = 2000
 
 
 def _more(count: int) -> str:
-    return f"{count} more troubles of frames are not listed" if count > 0 else ""
+    return f"Left out, of troubles of frames: {count}" if count > 0 else ""
 
 
 class _Head(msgspec.Struct):

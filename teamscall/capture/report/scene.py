@@ -331,14 +331,15 @@ def fitted(text: str, room: float, size: float) -> str:
 
 
 def clock(seconds: float, step: float = 1.0) -> str:
-    """``7.5 s``, ``1:05`` or ``1:02:03``."""
-    if seconds < 60 and step < 60:
-        return f"{seconds:.1f} s" if step < 1 else f"{seconds:.0f} s"
-    whole = int(seconds)
-    tenths = f".{round(seconds * 10) % 10}" if step < 1 else ""
+    """``7.5 s``, ``1:05`` or ``1:02:03``; with tenths where the step is less than a second."""
+    tenths = round(seconds * 10) if step < 1 else int(seconds) * 10
+    if tenths < 600 and step < 60:
+        return f"{tenths / 10:.1f} s" if step < 1 else f"{tenths // 10} s"
+    whole = tenths // 10
+    rest = f".{tenths % 10}" if step < 1 else ""
     if whole >= 3600:
-        return f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}{tenths}"
-    return f"{whole // 60}:{whole % 60:02}{tenths}"
+        return f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}{rest}"
+    return f"{whole // 60}:{whole % 60:02}{rest}"
 
 
 def _start(turn: Turn) -> float:

@@ -58,7 +58,7 @@ class Images:
 
     @property
     def more(self) -> str:
-        return f"{self._left} more pictures are not shown" if self._left else ""
+        return f"Left out, of pictures: {self._left}" if self._left else ""
 
 
 def thumbnail(data: bytes) -> bytes:
