@@ -268,7 +268,7 @@ async def _ask(graph: Graph) -> Token:
         what, remedy = _CODES[90002]
         return Token(
             problem=failed(
-                f"Microsoft does not know this tenant: {what}.", remedy, code="AADSTS90002"
+                f"Microsoft gives no token (AADSTS90002): {what}.", remedy, code="AADSTS90002"
             )
         )
     if "access_token" in answer:
