@@ -120,6 +120,30 @@ async def knock(address: Address, target: str, headers: Sequence[tuple[str, str]
     return msgspec.structs.replace(answer, took_ms=_since(began), sent_at=sent_at)
 
 
+async def speaks_http2(address: Address) -> bool:
+    """Whether HTTP/2 is answered there to one who begins with it (RFC 9113, section 3.4)."""
+    writer: asyncio.StreamWriter | None = None
+    context = tls_context(address) if address.tls else None
+    if context is not None:
+        context.set_alpn_protocols(["h2"])
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            reader, writer = await asyncio.open_connection(
+                address.host,
+                address.port,
+                ssl=context,
+                server_hostname=address.host if address.tls else None,
+            )
+            writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
+            await writer.drain()
+            return read_answer(await reader.read(64)).trouble == "http2"
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        if writer is not None:
+            writer.transport.abort()
+
+
 def read_answer(data: bytes) -> Answer:
     """What these bytes are."""
     if not data:

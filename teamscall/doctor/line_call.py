@@ -32,11 +32,12 @@ SLOW_MS, TOO_SLOW_MS = 300.0, 1000.0
 # The largest message of the protocols is a picture of 1.4 MB, in base64.
 LONG_BYTES = 2_000_000
 SIZES = (1_000_000, 500_000, 100_000, 60_000)
-LONG_S = 5.0
+LONG_S, SHORT_S = 4.0, 1.0
 # The bridge pings after 20 s (serve.ping_interval_ms): what is cut before that is cut for good.
 SILENCE_S, LONG_SILENCE_S = 11.0, 60.0
 # Refusals that are older say nothing about how it is now.
 RECENT_MS = 3_600_000
+_PATHS = ("/msteams/calling", "/voice/msteams/stream", "/teams-call/stream")
 _SIGNS = ("signature-", "secret-", "replayed", "too-many")
 
 
@@ -217,7 +218,7 @@ async def _long(site: Site, line: Line) -> Finding:
         )
     most = 0
     for smaller in (each_ for each_ in SIZES if each_ < size):
-        if not await _passes(line, smaller):
+        if not await _passes(line, smaller, within_s=SHORT_S):
             most = smaller
             break
     passes = f"one of {_mb(most)} passes" if most else "even one of 60 KB does not pass"
@@ -230,15 +231,15 @@ async def _long(site: Site, line: Line) -> Finding:
     )
 
 
-async def _passes(line: Line, size: int, *, direct: bool = False) -> str:
+async def _passes(line: Line, size: int, *, direct: bool = False, within_s: float = LONG_S) -> str:
     """Why a message of this size does not come back; blank where it does."""
     text = "x" * size
     try:
-        async with dial(line, direct=direct) as link, asyncio.timeout(LONG_S):
+        async with dial(line, direct=direct) as link, asyncio.timeout(within_s):
             await link.send(text)
             return "" if await link.recv() == text else "it comes back changed"
     except TimeoutError:
-        return f"nothing within {LONG_S:g} s"
+        return f"nothing within {within_s:g} s"
     except (OSError, InvalidHandshake, ConnectionClosed) as error:
         return _why(error)
 
@@ -293,16 +294,24 @@ async def refused(site: Site) -> Finding:
         return skipped("Only a running bridge remembers whom it turned away.")
     now_ms = time.time_ns() // 1_000_000
     for one in up.failures:
-        if not one.reason.startswith(_SIGNS) or now_ms - one.at_ms > RECENT_MS:
-            continue
-        dialect = "csharp" if one.reason.startswith(("secret", "too-many")) else "standin"
-        if up.taken_ms.get(dialect, 0) > one.at_ms:
-            continue  # it has come in since
-        return _turned_away(one, now_ms)
+        if now_ms - one.at_ms <= RECENT_MS and _still_stands(one, up.taken_ms):
+            return _turned_away(one, now_ms)
     return ok(
         "Nobody was turned away for a wrong secret in the last hour, or came in since.",
         remembered=len(up.failures),
     )
+
+
+def _still_stands(one: Failed, taken_ms: dict[str, int]) -> bool:
+    """Whether it is somebody who should be let in, and nobody of that kind came in since."""
+    if one.reason == "wrong-path":
+        # Nobody scans the internet for these: a far side dials the other dialect's path.
+        since = max(taken_ms.values(), default=0)
+        return any(path in one.detail for path in _PATHS) and since < one.at_ms
+    if not one.reason.startswith(_SIGNS):
+        return False
+    dialect = "csharp" if one.reason.startswith(("secret", "too-many")) else "standin"
+    return taken_ms.get(dialect, 0) < one.at_ms
 
 
 def _turned_away(one: Failed, now_ms: int) -> Finding:
@@ -310,12 +319,18 @@ def _turned_away(one: Failed, now_ms: int) -> Finding:
     times = f", {one.times} times" if one.times > 1 else ""
     when = f"{minutes} min ago" if minutes else "just now"
     detail = printable(one.detail, 200)
-    remedy = (
-        "Set both clocks by a time server (TC-CLOCK shows ours)."
-        if one.reason == "signature-stale"
-        else "Give the other side the same secret as here, byte for byte; compare the "
-        "fingerprint that TC-SECRET shows."
-    )
+    if one.reason == "signature-stale":
+        remedy = "Set both clocks by a time server (TC-CLOCK shows ours)."
+    elif one.reason == "wrong-path":
+        remedy = (
+            "Register the path that this listener has, or serve that dialect too "
+            "(standin.enabled, serve.enabled) and restart."
+        )
+    else:
+        remedy = (
+            "Give the other side the same secret as here, byte for byte; compare the "
+            "fingerprint that TC-SECRET shows."
+        )
     return failed(
         f"{printable(one.address, 60)} was turned away ({one.reason}, {when}{times}): {detail}.",
         remedy,
@@ -365,7 +380,7 @@ CHECKS: tuple[Check, ...] = (
         "StandIn sends pictures as messages of up to 2 MB. A proxy that inspects WebSockets may "
         "cap them, and cuts the call with the first picture.",
         "Raise the proxy's limit to 4 MB.",
-        after=("TC-PING",),
+        after=("TC-AUDIO",),
         timeout_s=12.0,
     ),
     Check(

@@ -15,7 +15,7 @@ import msgspec
 
 from teamscall.doctor.bridge import running
 from teamscall.doctor.checks import Check, Fact, Finding, Site, failed, ok
-from teamscall.doctor.knocking import Answer, knock
+from teamscall.doctor.knocking import Answer, knock, speaks_http2
 from teamscall.doctor.line_reach import each
 from teamscall.doctor.lines import Line, dialled
 from teamscall.text import printable
@@ -75,6 +75,8 @@ async def _dial(site: Site, line: Line) -> Seen:
         await asyncio.sleep(BACK_STEP_S)
         waited += BACK_STEP_S
         public = await _upgrade(line, direct=False)
+    if public.trouble in ("closed", "timeout", "tls") and await speaks_http2(line.address):
+        public = msgspec.structs.replace(public, trouble="http2")
     return Seen(public, direct, plain)
 
 
@@ -169,9 +171,9 @@ def _no_http(line: Line, answer: Answer) -> Finding:
     facts: dict[str, Fact] = {"trouble": str(answer.trouble)}
     if answer.trouble == "http2":
         return failed(
-            f"{where} speaks HTTP/2 alone: it answered HTTP/1.1 with an HTTP/2 frame.",
-            "Let it take HTTP/1.1 on this port: a WebSocket begins there (HAProxy: no `proto "
-            "h2` on the bind, `alpn http/1.1`; nginx: `http2 off;`).",
+            f"{where} speaks HTTP/2 alone, and a WebSocket call begins in HTTP/1.1.",
+            "Let it take HTTP/1.1 on this port too (HAProxy: no `proto h2` on the bind, and `alpn "
+            "h2,http/1.1`; nginx: `http2 off;`).",
             **facts,
         )
     if answer.trouble == "tls" and "PROTOCOL" in answer.detail:

@@ -91,8 +91,11 @@ async def _speaks(site: Site, line: Line) -> Finding:
     where = printable(address.authority)
     if not address.tls:
         found = await knock(address, "/healthz", (("Connection", "close"),))
+        # nginx says 400 to plain HTTP on a TLS port; others say nothing that is HTTP.
+        if found.status not in (0, 400):
+            return skipped("The address is not encrypted.")
         secure = await _shake(address)
-        if secure.cert is not None and not 200 <= found.status < 300:
+        if secure.cert is not None:
             return failed(
                 f"{where} speaks TLS, and the registered address is {line.parts.scheme}://.",
                 f"Register {_scheme(line, secure=True)}://{where}{line.parts.path}.",
