@@ -144,6 +144,21 @@ def split_at(words: list[str], mark: str) -> list[list[str]]:
     return parts
 
 
+def give(orders: list[list[str]]) -> None:
+    """The operator's commands, in this process: another one takes its time to start. Seconds
+    are those of the call, or of the bridge where the order is what begins one."""
+    from teamscall.cli.app import app
+
+    calls = not any("call" in order for order in orders)
+    while calls and not list(Path("captures").glob("*.tcap")):
+        time.sleep(0.01)
+    began = time.monotonic()
+    for second, *verb in orders:
+        time.sleep(max(0.0, began + float(second) - time.monotonic()))
+        with contextlib.suppress(SystemExit):
+            app([*verb, "--socket", DOOR], standalone_mode=False)
+
+
 def main() -> None:
     split = sys.argv.index("--")
     (what, *rest), command = sys.argv[1:split], sys.argv[split + 1 :]
@@ -167,13 +182,9 @@ def main() -> None:
     else:
         first, *orders = split_at(rest, "+")
         far = subprocess.Popen([*TEAMSCALL, "emulate", "--url", url, *first], env=env)
-        began = time.monotonic()
-        given = []
-        for second, *verb in orders:  # none waits for the one before it
-            time.sleep(max(0.0, began + float(second) - time.monotonic()))
-            given.append(subprocess.Popen([*TEAMSCALL, *verb, "--socket", DOOR], env=env))
-        for process in (*given, far):
-            process.wait(timeout=60)
+        if orders:
+            give(orders)
+        far.wait(timeout=60)
     time.sleep(0.5)
     bridge.send_signal(signal.SIGTERM)
     bridge.communicate(timeout=60)

@@ -126,8 +126,7 @@ fi
 if wanted operator; then
   caller q.wav v0.4
   far_side emulate --dialect csharp --wav q.wav --duration 12 --call-id corpus-operator --quiet \
-    + 1.8 speak corpus-operator "Well well well well well." \
-    + 2.0 speak corpus-operator "Well well." \
+    + 2.0 speak corpus-operator "Well well well." + 2.1 speak corpus-operator "Well." \
     + 2.2 end corpus-operator --after-speech \
     -- $serve $door $(scripted well)
   keep operator
