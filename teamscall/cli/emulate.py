@@ -283,7 +283,7 @@ def emulate(
         Path | None,
         typer.Option(
             help="Do what this TOML file says, step by step, and judge what comes of it; see "
-            "teamscall-scenario(5). Its [call] table sets options; those given here win.",
+            "teamscall-scenario(5). Its table “call” sets options; those given here win.",
             rich_help_panel=_SCRIPT,
         ),
     ] = None,

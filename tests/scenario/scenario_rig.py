@@ -51,16 +51,6 @@ class EarsThatSay:
         return self._texts[min(len(self.lengths), len(self._texts)) - 1]
 
 
-class WitnessThatSays:
-    """A bridge that says it heard this."""
-
-    def __init__(self, *texts: str) -> None:
-        self._texts = texts
-
-    async def heard(self, call_id: str) -> tuple[str, ...]:
-        return self._texts
-
-
 def settings(mode: Any, control: str) -> Config:
     return Config(
         engine="scripted",

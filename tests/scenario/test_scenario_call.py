@@ -12,7 +12,6 @@ import pytest
 from scenario_rig import (
     EarsThatSay,
     Tones,
-    WitnessThatSays,
     bridge,
     dial,
     script_of,
@@ -26,7 +25,7 @@ from teamscall.emulator.scenario.load import Load, play_many
 from teamscall.emulator.scenario.performance import StepBegan, StepEnded
 from teamscall.emulator.scenario.result import Played
 from teamscall.emulator.scenario.run import plan_for, play, rendered
-from teamscall.emulator.scenario.senses import Ears, Witness
+from teamscall.emulator.scenario.senses import Ears
 from teamscall.emulator.tracks import Tracks
 from teamscall.engines.scripted import ScriptLine
 from teamscall.errors import DialError, ExitCode, InputError
@@ -63,14 +62,18 @@ def run(
     lines: tuple[ScriptLine, ...] = LINES,
     digits: dict[str, str] | None = None,
     ears: Ears | None = None,
-    witness: Witness | None = None,
+    control: str = "",
     told: list[Any] | None = None,
     tracks: Tracks | None = None,
 ) -> Played:
     scenario = script_of(folder, text)
 
     async def main() -> Played:
-        async with bridge(folder, lines, digits) as up:
+        witness = BridgeWitness(Door(socket=control)) if control else None
+        async with bridge(folder, lines, digits, control=control) as up:
+            if witness is not None:
+                with pytest.raises(InputError, match="does not remember"):
+                    await witness.heard("another")
             return await play(
                 scenario,
                 dial(up, scenario.dialect),
@@ -98,15 +101,16 @@ def test_a_conversation_with_an_interruption_holds(tmp_path: Path) -> None:
     told: list[StepBegan | StepEnded] = []
     tracks = Tracks()
     ears = EarsThatSay("It is three.")
-    played = run(
-        tmp_path, CONVERSATION, ears=ears, witness=WitnessThatSays("Tell me a story!"),
-        told=told, tracks=tracks,
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path has to be short
+        played = run(
+            tmp_path, CONVERSATION, ears=ears, control=f"{folder}/c.sock", told=told, tracks=tracks
+        )
     assert held(played) == ["done", "held", "done", "done", "held", "held"], said(played)
     assert played.measures is not None
     assert len(played.measures.responses) >= 2
     assert len(played.measures.barge_ins) == 1
     assert played.report.received.flushes == 1
+    assert played.steps[-1].measured[0].startswith("heard “what time is it”, “tell me a story”")
     assert len(ears.lengths) == 1  # the answer to one question, and nothing twice
     assert len(tracks.caller) == len(tracks.bot) > 16_000
     assert {type(event) for event in told} == {StepBegan, StepEnded}
@@ -160,25 +164,6 @@ def test_an_end_by_the_bot_can_be_expected(tmp_path: Path) -> None:
     lines = (ScriptLine(heard="goodbye", answer="Goodbye.", end_call=True),)
     played = run(tmp_path, text + '[expect]\nended_by = "bot"\n', lines=lines)
     assert held(played) == ["done", "done", "held"], said(played)
-
-
-def test_the_bridge_is_asked_what_it_heard(tmp_path: Path) -> None:
-    text = '[[step]]\nsay = "What time"\n[[step]]\nexpect = { spoke = true, heard = "time is" }\n'
-    scenario = script_of(tmp_path, text)
-
-    async def main(socket: str) -> Played:
-        witness = BridgeWitness(Door(socket=socket))
-        async with bridge(tmp_path, LINES, control=socket) as up:
-            with pytest.raises(InputError, match="does not remember"):
-                await witness.heard("another")
-            return await play(
-                scenario, dial(up), clock=SystemClock(), voice=Tones(), witness=witness
-            )
-
-    with tempfile.TemporaryDirectory() as folder:  # a socket's path has to be short
-        played = asyncio.run(main(f"{folder}/c.sock"))
-    assert held(played) == ["done", "held"], said(played)
-    assert "heard “what time is it”" in played.steps[1].measured
 
 
 def test_a_refused_call_has_the_codes_of_a_refusal(tmp_path: Path) -> None:

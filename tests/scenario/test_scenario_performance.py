@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,15 @@ from teamscall.wire.events import (
     HangUp,
     ParticipantsChanged,
     RecordingChanged,
+    SayRequested,
     ShowImage,
     ToGateway,
+    VideoIn,
 )
 
 SOUND = tone_speech("one", word_ms=200, pause_ms=0, rate=16_000)
 FRAME = SOUND[3200:3840]
+PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 4, 3) + b"rest"
 
 
 class Stage:
@@ -178,8 +182,10 @@ def test_events_are_waited_for_and_kept(tmp_path: Path) -> None:
 
 
 def test_the_switches_of_a_gateway_are_said(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
     stage = Stage(
-        tmp_path, 'press = "1#"', 'recording = "inactive"', "participants = 3", "mute = true",
+        tmp_path, 'show = "a.png"\nsource = "screenshare"', 'ask_bot_to_say = "Goodbye now"',
+        'press = "1#"', 'recording = "inactive"', "participants = 3", "mute = true",
         'say = "unheard"', "hang_up = true",
     )  # fmt: skip
     stage.run(3)
@@ -187,7 +193,9 @@ def test_the_switches_of_a_gateway_are_said(tmp_path: Path) -> None:
     assert stage.of(RecordingChanged)[-1].status == "inactive"
     assert stage.of(ParticipantsChanged)[-1].count == 3
     assert not any(any(e.pcm) for e in stage.of(AudioIn))  # muted
-    assert stage.states() == ["done"] * 6
+    assert [(e.source, e.data) for e in stage.of(VideoIn)] == [("screenshare", PNG)]
+    assert [e.text for e in stage.of(SayRequested)] == ["Goodbye now"]
+    assert stage.states() == ["done"] * 8
 
 
 def test_a_call_that_is_over_fails_what_still_needs_it(tmp_path: Path) -> None:

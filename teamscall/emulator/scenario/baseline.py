@@ -91,10 +91,10 @@ def worse(baseline: Baseline, now: Mapping[str, float | None]) -> list[str]:
         if before is None:
             continue
         if value is None:
-            out.append(f"{name}: never measured; it was {before:g}")
+            out.append(f"{name}: never measured; it was {before:.0f}")
             continue
         floor = FLOOR_MS if name.endswith("_ms") else 0.0
         if value - before > max(before * baseline.tolerance, floor):
             more = f", {(value / before - 1) * 100:.0f} % more" if before else ""
-            out.append(f"{name}: {value:g}, it was {before:g}{more}")
+            out.append(f"{name}: {value:.0f}, it was {before:.0f}{more}")
     return out

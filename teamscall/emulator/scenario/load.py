@@ -256,7 +256,7 @@ def broken_thresholds(wanted: script.Thresholds, figures: Figures) -> list[str]:
         if value is None:
             out.append(f"{name}: never measured")
         elif value > limit:
-            out.append(f"{name}: {value:g}, more than {limit:g}")
+            out.append(f"{name}: {value:.0f}, more than {limit:.0f}")
     return out
 
 
