@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from teamscall.cli.emulate import SECRET_ENV, GenerationName
+from teamscall.cli.emulate import SECRET_ENV
+from teamscall.cli.emulate_names import GenerationName
 from teamscall.cli.serve import EngineName, SetOption
 
 _LIVE, _DIAL = "Live", "Live, dialling"

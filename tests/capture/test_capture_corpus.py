@@ -11,8 +11,11 @@ import pytest
 
 from teamscall.audio import vad
 from teamscall.calls import settings as limits
+from teamscall.calls.deadair import DeadAir
+from teamscall.calls.floor import Floor
 from teamscall.calls.listening import Listening
 from teamscall.calls.playout import Playout
+from teamscall.calls.speaking import Speaking
 from teamscall.capture import diff
 from teamscall.capture.reader import Capture, read
 from teamscall.capture.records import Did, Step
@@ -114,9 +117,29 @@ def a_closed_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standin, "_RECORDING", {})
 
 
+def nothing_is_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Floor, "discard", lambda self, now: None)
+
+
+def no_retry_phrase(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_FAILED_ANSWERS", 1)
+
+
+def keys_are_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DeadAir, "heard", lambda self, now: None)
+
+
+def orders_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Speaking, "saying_what_was_asked", True)
+
+
 @pytest.mark.parametrize(
     ("plant", "found_in", "says"),
     [
+        (nothing_is_discarded, "gate", "discard-heard did not come here"),
+        (no_retry_phrase, "think-fails", "turn-began has another kind"),
+        (keys_are_no_sign_of_life, "idle", "turn-began was not expected here"),
+        (orders_wait, "operator", "flush on the wire did not come here"),
         (a_longer_pause, "csharp-question", "commit-utterance did not come here; it came "),
         (no_backchannels, "backchannel", "turn-ended came instead of carried-on"),
         (nothing_is_sent_again, "resume", "audio-out on the wire has another seq"),
