@@ -13,7 +13,7 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
-from report_rig import CORPUS, HOSTILE, capture, hostile
+from report_rig import CORPUS, HOSTILE, capture, hostile, made
 
 from teamscall.__main__ import main
 from teamscall.capture.report import page, png, svg
@@ -64,6 +64,20 @@ def test_the_same_capture_gives_the_same_bytes(drawn: Scene) -> None:
     assert png.render(again) == png.render(drawn)
     one, other = (page.render([picture(capture("digits"))]) for _ in range(2))
     assert one == other
+
+
+def test_every_call_of_the_corpus_can_be_drawn() -> None:
+    calls = [picture(capture(path.stem), audio=False) for path in sorted(CORPUS.glob("*.tcap"))]
+    for one in calls:
+        ET.fromstring(svg.render(scene(one)))
+    assert page.render(calls).count('<article class="call"') == len(calls) > 7
+
+
+def test_a_call_of_silence_can_be_drawn(tmp_path: Path) -> None:
+    header = capture("barge-in").header
+    one = picture(made(tmp_path / "none.tcap", header, []))
+    ET.fromstring(svg.render(scene(one)))
+    assert "There are no words in this capture" in page.render([one])
 
 
 def test_everything_lies_inside_the_picture() -> None:

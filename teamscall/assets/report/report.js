@@ -345,14 +345,17 @@
           if (left < -200 || left > this.width + 5) continue;
           const wide = item.label.length * 6.6 + 14;
           if (left - before < 1.5) continue;
-          before = left;
-          // Not over the sign of the next one either.
-          const named = left >= free && (item.room >= this.length || this.x(item.room) - left >= wide);
+          // Neither over the sign of the next one, nor at the end over the one before.
+          const flipped = left + wide > this.width;
+          const named = flipped ? left - wide >= Math.max(free, before + 8)
+            : left >= free && (item.room >= this.length || this.x(item.room) - left >= wide);
           if (named) free = left + wide;
+          before = left;
           made.push(this.event(item, left, named, wide, crowded));
         } else if (Math.max(right, this.x(Math.min(item.room, item.end + this.span))) >= 0
           && left <= this.width && (right - left > 0.15 || item.label || item.end <= item.start
             || item.lane === "frames")) {
+          if (item.kind === "measured" && right - left < 3) continue;
           if (item.lane === "partials" && right - left < 4 && this.span > 60) continue;
           made.push(this.box(item, left, right));
         }

@@ -212,7 +212,7 @@ class _Drawing:
     def _heard(self) -> Iterator[Item]:
         utterances = self._picture.utterances
         ends = [*(one.start for one in utterances[1:]), self._picture.length]
-        for one, end in zip(utterances, ends, strict=True):
+        for one, end in zip(utterances, ends, strict=False):
             x = self._x(one.start)
             yield Rect(x, _HEARD_Y, max(2.0, self._x(one.end) - x), 18, "heard", one.text)
             style = "words" if one.final else "partial"
@@ -229,7 +229,7 @@ class _Drawing:
     def _said(self) -> Iterator[Item]:
         turns = [turn for turn in self._picture.turns if turn.said or turn.audible]
         starts = [_start(turn) for turn in turns]
-        for turn, end in zip(turns, [*starts[1:], self._picture.length], strict=True):
+        for turn, end in zip(turns, [*starts[1:], self._picture.length], strict=False):
             x = self._x(_start(turn))
             for span in turn.audible:
                 left = self._x(span.start)
