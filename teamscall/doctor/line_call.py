@@ -204,8 +204,11 @@ async def long(site: Site) -> Finding:
 
 
 async def _long(site: Site, line: Line) -> Finding:
-    if not await _echoes(site, line):
-        return skipped("The bridge does not echo.")
+    try:
+        if not await _echoes(site, line):
+            return skipped("The bridge does not echo.")
+    except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
+        return _not_opened(error)
     size = min(LONG_BYTES, line.max_message_bytes - 1024)
     why = await _passes(line, size)
     if not why:
@@ -260,7 +263,7 @@ async def _silent(site: Site, line: Line) -> Finding:
     wanted = LONG_SILENCE_S if site.thorough else SILENCE_S
     left = site.shared.left_s() - ECHO_S / 2
     wait = wanted if site.thorough else max(1.0, min(wanted, left))
-    began = time.monotonic()
+    began = 0.0
     try:
         if not await _echoes(site, line):
             return skipped("The bridge does not echo.")
@@ -275,7 +278,9 @@ async def _silent(site: Site, line: Line) -> Finding:
             async with asyncio.timeout(ECHO_S):
                 await link.send("still there?")
                 await link.recv()
-    except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed):
+    except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
+        if not began:
+            return _not_opened(error)
         lasted = time.monotonic() - began
         return failed(
             f"A call in which nothing is said is cut after {lasted:.0f} s: the proxy gives up on "
@@ -285,6 +290,13 @@ async def _silent(site: Site, line: Line) -> Finding:
             lastedS=round(lasted, 1),
         )
     return ok(f"{wait:.0f} s of silence do not end a call.", silenceS=round(wait, 1))
+
+
+def _not_opened(error: Exception) -> Finding:
+    return failed(
+        f"No call can be opened ({_why(error)}).",
+        "Run `teamscall doctor --only line`: an earlier check tells why.",
+    )
 
 
 async def refused(site: Site) -> Finding:

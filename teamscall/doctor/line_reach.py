@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from teamscall.doctor import findings
 from teamscall.doctor.bridge import running, started
 from teamscall.doctor.checks import Check, Fact, Finding, Site, Status, failed, ok, skipped, warning
-from teamscall.doctor.knocking import CONNECT_S, Address, is_address
+from teamscall.doctor.knocking import CONNECT_S, Address, is_address, knock
 from teamscall.doctor.lines import Line, lines
 from teamscall.errors import TeamscallError
 from teamscall.text import printable
@@ -47,6 +47,8 @@ async def each(
         found = tuple({(line.address, line.registered): line for line in found}.values())
     if not found:
         return skipped("No dialect is served.")
+    if (ground := await _ground(site)).status == "failed":
+        return skipped(f"There is no bridge to dial: {ground.what}")
     told = await asyncio.gather(*(look(site, line) for line in found))
     worst = min(range(len(told)), key=lambda at: _WORST.index(told[at].status))
     chosen = told[worst]
@@ -61,8 +63,19 @@ async def each(
 
 async def bridge(site: Site) -> Finding:
     """Something to dial: the bridge that runs, or one for the test."""
-    from teamscall.doctor.knocking import knock
+    return await _ground(site)
 
+
+async def _ground(site: Site) -> Finding:
+    """The same for whichever check asks first: each may be run alone."""
+
+    async def make() -> Finding:
+        return await _bridge(site)
+
+    return await site.shared.once("ground", make)
+
+
+async def _bridge(site: Site) -> Finding:
     up = await running(site)
     answers = [
         await knock(line.own, "/healthz") for line in {one.own: one for one in lines(site)}.values()
