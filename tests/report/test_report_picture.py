@@ -68,6 +68,7 @@ def test_a_speech_that_was_stopped_by_a_mhm_has_two_parts() -> None:
     ]
     stopped, went_on = drawn.turns[0].audible
     assert went_on.start - stopped.end > 1
+    assert drawn.losses == ()
     assert drawn.turns[0].cut == ""
 
 
@@ -209,9 +210,11 @@ def test_a_bot_that_stalls_is_found_and_a_flush_is_no_stall() -> None:
     bot.frame(0.32, 1)
     bot.flush(0.33)
     assert bot.heard()[-1].span.end == 0.33
+    bot.frame(0.8, 1)  # it goes on where it was stopped
     bot.frame(2.0, 2)
     assert len(bot.troubles) == 1
-    assert [(one.turn, one.span.start) for one in bot.heard()] == [(1, 0.0), (1, 0.3), (2, 2.0)]
+    starts = [(one.turn, one.span.start) for one in bot.heard()]
+    assert starts == [(1, 0.0), (1, 0.3), (1, 0.8), (2, 2.0)]
 
 
 def _encoded(image: PIL.Image.Image, kind: str) -> bytes:

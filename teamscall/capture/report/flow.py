@@ -51,6 +51,7 @@ class BotFlow:
     def __init__(self) -> None:
         self._spans: list[tuple[int, float, float]] = []
         self._cursor = 0.0
+        self._stopped = False
         self.first: dict[int, float] = {}  # when the first frame of a turn was sent
         self.troubles: list[Trouble] = []
 
@@ -60,13 +61,23 @@ class BotFlow:
         gap = at - self._cursor
         new = not self._spans or gap > FRAME_S or self._spans[-1][0] != turn
         start = max(at, self._cursor) if new else self._cursor
-        if self._spans and self._spans[-1][0] == turn and FRAME_S < gap < DRY_S:
+        if (
+            self._spans
+            and self._spans[-1][0] == turn
+            and FRAME_S < gap < DRY_S
+            and not self._stopped
+        ):
             self.troubles.append(Trouble(self._cursor, at, "dry", "bot", ms=gap * 1000))
         if new:
             self._spans.append((turn, start, start + seconds))
         else:
             self._spans[-1] = (turn, self._spans[-1][1], self._cursor + seconds)
         self._cursor = start + seconds
+        self._stopped = False
+
+    def stopped(self) -> None:
+        """The pause before the next frame was meant."""
+        self._stopped = True
 
     def flush(self, at: float) -> None:
         """Nothing that has not been played by now ever is."""
@@ -76,6 +87,7 @@ class BotFlow:
             turn, start, end = self._spans[-1]
             self._spans[-1] = (turn, start, min(end, at))
         self._cursor = min(self._cursor, at)
+        self.stopped()
         # What was not there because it was flushed was not late.
         while self.troubles and self.troubles[-1].end > at:
             self.troubles.pop()

@@ -198,7 +198,7 @@ class _Teller:
             "Said": self._turns.tell,
             "TurnEnded": self._turns.tell,
             "Interrupted": self._interrupted,
-            "CarriedOn": self._marks.tell,
+            "CarriedOn": self._carried_on,
             "EngineTrouble": self._marks.tell,
             "GateChanged": self._gate,
         }.get(name)
@@ -207,6 +207,10 @@ class _Teller:
 
     def _interrupted(self, at: float, name: str, fields: Any) -> None:
         self._turns.tell(at, name, fields)
+        self._marks.tell(at, name, fields)
+
+    def _carried_on(self, at: float, name: str, fields: Any) -> None:
+        self._bot.stopped()
         self._marks.tell(at, name, fields)
 
     def _gate(self, at: float, name: str, fields: Any) -> None:
