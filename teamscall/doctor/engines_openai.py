@@ -33,6 +33,7 @@ from teamscall.doctor.engines_places import (
     today,
     uses,
 )
+from teamscall.engines.openai.endpoint import Endpoint
 from teamscall.text import printable
 
 _CONNECT_S = 3.0
@@ -155,30 +156,49 @@ async def _address(site: Site, each: Place) -> Finding | None:
 async def _elsewhere(
     each: Place, answer: Answer, shown: str, facts: dict[str, Fact]
 ) -> Finding | None:
-    """There is no list of models: is the API one floor deeper?"""
-    at = each.at
-    base = urlsplit(at.base_url)
-    deeper = base._replace(path=base.path.rstrip("/") + "/v1", query="")
-    if not base.path.rstrip("/").endswith("/v1"):
-        try:
-            other = await ask("GET", f"{deeper.geturl()}/models", at.setting, headers=at.headers())
-        except Silent:
-            other = answer
-        if other is not answer and not other.is_html and other.status in (200, 401, 403):
+    """There is no list of models: is the API somewhere else on that server?"""
+    at, base = each.at, urlsplit(each.at.base_url)
+    path = base.path.rstrip("/")
+    for other in dict.fromkeys((f"{path}/v1", "/v1")):
+        if (path.endswith("/v1") and other == f"{path}/v1") or other == path:
+            continue
+        there = base._replace(path=other).geturl()
+        found = await _status(there, "models", at)
+        if found in (200, 401, 403):
             return failed(
-                f"{shown} lacks /v1: the API is one step further.",
-                f"Set {at.setting} to {printable(deeper.geturl(), 120)}.",
+                f"{shown} is not where the API is.",
+                f"Set {at.setting} to {printable(there, 120)}.",
                 **facts,
             )
-    if answer.is_html or at.is_openai:
-        kind = "with a web page" if answer.is_html else f"{answer.status}"
-        return failed(
-            f"{shown} answers {kind}: that is not the API.",
-            f"Set {at.setting} to the address of the API, up to and with /v1; empty is "
-            "OpenAI's own.",
-            **facts,
+    # A server of one's own need not have the list, but something of the API.
+    parts = ("chat/completions", "audio/speech", "realtime")
+    if not (answer.is_html or at.is_openai):
+        statuses = await asyncio.gather(*(_status(at.base_url, part, at) for part in parts))
+        if any(status not in (0, 404, 405) for status in statuses):
+            return None
+    kind = "with a web page" if answer.is_html else f"{answer.status}"
+    return failed(
+        f"{shown} answers {kind}: that is not the API.",
+        f"Set {at.setting} to the address of the API, up to and with /v1; empty is OpenAI's own.",
+        **facts,
+    )
+
+
+async def _status(base: str, part: str, at: Endpoint) -> int:
+    """What an empty question there is answered with, which no server does anything for; 0:
+    with nothing, or with a web page."""
+    parts = urlsplit(base)
+    url = parts._replace(path=f"{parts.path.rstrip('/')}/{part}").geturl()
+    method = "GET" if part in ("models", "realtime") else "POST"
+    headers = {**at.headers(), "Content-Type": "application/json"}
+    body = b"{}" if method == "POST" else b""
+    try:
+        answer = await ask(
+            method, url, at.setting, headers=headers, body=body, timeout_s=_CONNECT_S
         )
-    return None  # a server of one's own need not have the list
+    except Silent:
+        return 0
+    return 0 if answer.is_html else answer.status
 
 
 def _names(answer: Answer) -> list[str] | None:

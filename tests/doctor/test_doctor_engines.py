@@ -118,6 +118,12 @@ def test_a_healthy_engine_is_free_of_noise(name: str) -> None:
 FAULTS: dict[str, tuple[Callable[[str], Config], tuple[tuple[Stage, Failure], ...], str, str]] = {
     "the key is refused": (lambda url: openai(url, "sk-of-someone-else-000"), (), "ACCESS", "401"),
     "no /v1": (lambda url: openai(url.removesuffix("/v1")), (), "URL", "/v1"),
+    "a path with nothing of the API": (
+        lambda url: openai(url.replace("/v1", "/stand-in/api")),
+        (),
+        "URL",
+        "127.0.0.1",
+    ),
     "no quota": (
         lambda url: openai(url),
         (
