@@ -137,7 +137,7 @@ def read_answer(answer: bytes, stamp: bytes, sent: float, back: float, source: s
 
 async def _ask_date(address: Address) -> Skew | None:
     # The certificate is looked at by TC-TLS-*; a Date is only ever a hint.
-    answer = await knock(address, "/", (("Connection", "close"),))
+    answer = await knock(address, "/healthz", (("Connection", "close"),))
     if not answer.sent_at:
         return None
     name = f"the Date that {printable(address.authority)} answers with"

@@ -17,7 +17,11 @@ from typing import Literal
 
 import msgspec
 
+from teamscall import __version__
 from teamscall.text import printable
+
+# How a running bridge recognises what is the doctor's; its calls need the right secret too.
+AGENT = f"teamscall-doctor/{__version__}"
 
 CONNECT_S = 4.0
 ANSWER_S = 4.0
@@ -95,7 +99,7 @@ async def knock(address: Address, target: str, headers: Sequence[tuple[str, str]
         return Answer(trouble=kind, detail=printable(error.strerror or "", 100))
     sent_at = time.time()
     try:
-        lines = [f"GET {target} HTTP/1.1", f"Host: {address.authority}"]
+        lines = [f"GET {target} HTTP/1.1", f"Host: {address.authority}", f"User-Agent: {AGENT}"]
         lines += [f"{name}: {value}" for name, value in headers]
         writer.write("\r\n".join([*lines, "", ""]).encode("latin-1", "replace"))
         data = bytearray()
@@ -113,11 +117,19 @@ async def knock(address: Address, target: str, headers: Sequence[tuple[str, str]
     except OSError as error:
         answer = Answer(trouble="closed", detail=printable(error.strerror or "", 100))
     finally:
-        writer.close()
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(1.0):
-                await writer.wait_closed()
+        await leave(writer)
     return msgspec.structs.replace(answer, took_ms=_since(began), sent_at=sent_at)
+
+
+async def leave(writer: asyncio.StreamWriter) -> None:
+    """Close a connection. The far side's half of a TLS goodbye is not waited for."""
+    if writer.get_extra_info("ssl_object") is not None:
+        writer.transport.abort()
+        return
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(1.0):
+            await writer.wait_closed()
 
 
 async def speaks_http2(address: Address) -> bool:

@@ -19,9 +19,9 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from teamscall.doctor.bridge import Failed, running
 from teamscall.doctor.checks import Check, Fact, Finding, Site, failed, ok, skipped, warning
-from teamscall.doctor.knocking import CONNECT_S, tls_context
+from teamscall.doctor.knocking import AGENT, CONNECT_S, tls_context
 from teamscall.doctor.line_reach import each
-from teamscall.doctor.lines import AGENT, Line, dialled
+from teamscall.doctor.lines import Line, dialled
 from teamscall.text import printable
 
 ECHO_S = 3.0
@@ -53,7 +53,6 @@ async def dial(line: Line, *, direct: bool = False) -> AsyncIterator[ClientConne
         OSError, TimeoutError, InvalidHandshake: it does not come about.
     """
     address, target, headers = dialled(line, direct=direct)
-    headers = [(name, value) for name, value in headers if name != "User-Agent"]
     url = f"{'wss' if address.tls else 'ws'}://{address.authority}{target}"
     async with connect(
         url,
@@ -319,7 +318,8 @@ def _still_stands(one: Failed, taken_ms: dict[str, int]) -> bool:
     if one.reason == "wrong-path":
         # Nobody scans the internet for these: a far side dials the other dialect's path.
         since = max(taken_ms.values(), default=0)
-        return any(path in one.detail for path in _PATHS) and since < one.at_ms
+        asked = one.detail.partition(";")[0]
+        return any(path in asked for path in _PATHS) and since < one.at_ms
     if not one.reason.startswith(_SIGNS):
         return False
     dialect = "csharp" if one.reason.startswith(("secret", "too-many")) else "standin"

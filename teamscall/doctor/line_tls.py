@@ -6,7 +6,6 @@ OpenSSL's verdict decides; the certificate is read again without it to say why.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime
 import ssl
 
@@ -15,7 +14,7 @@ from cryptography import x509
 
 from teamscall.doctor import certificates
 from teamscall.doctor.checks import Check, Finding, Site, failed, ok, skipped
-from teamscall.doctor.knocking import CONNECT_S, Address, knock, tls_context
+from teamscall.doctor.knocking import CONNECT_S, Address, knock, leave, tls_context
 from teamscall.doctor.line_reach import each
 from teamscall.doctor.lines import Line
 from teamscall.text import printable
@@ -76,10 +75,7 @@ async def _connect(address: Address, context: ssl.SSLContext) -> tuple[bytes, st
         return link.getpeercert(binary_form=True) or b"", link.version() or ""
     finally:
         if writer is not None:
-            writer.close()
-            with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await writer.wait_closed()
+            await leave(writer)
 
 
 async def speaks(site: Site) -> Finding:

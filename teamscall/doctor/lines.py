@@ -11,7 +11,6 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 import msgspec
 
-from teamscall import __version__
 from teamscall.config import Config, Secret
 from teamscall.doctor.bridge import Listener, listeners
 from teamscall.doctor.checks import Site
@@ -20,8 +19,7 @@ from teamscall.doctor.knocking import Address
 from teamscall.wire.events import Dialect
 from teamscall.wire.signature import BRIDGE_SECRET_HEADER, upgrade_headers
 
-# How a running bridge recognises these calls; with the right secret alone.
-AGENT = f"teamscall-doctor/{__version__}"
+# How a running bridge recognises a call of StandIn's dialect as the doctor's.
 CALL_ID_PREFIX = "doctor-"
 
 _TLS = {"ws": False, "http": False, "wss": True, "https": True}
@@ -137,9 +135,8 @@ def dialled(line: Line, *, direct: bool = False) -> tuple[Address, str, list[tup
     address = line.own if direct else line.address
     path = line.own_path if direct else (line.parts.path or "/")
     secret = line.secret.reveal().encode("utf-8", "surrogateescape")
-    headers = [("User-Agent", AGENT)]
     if line.dialect == "csharp":
-        return address, path, [*headers, (BRIDGE_SECRET_HEADER, secret.decode("latin-1"))]
+        return address, path, [(BRIDGE_SECRET_HEADER, secret.decode("latin-1"))]
     call_id = f"{CALL_ID_PREFIX}{uuid.uuid4()}"
     target = f"{path.rstrip('/')}/{quote(call_id, safe='')}"
-    return address, target, headers + upgrade_headers(secret, call_id, time.time_ns() // 1_000_000)
+    return address, target, upgrade_headers(secret, call_id, time.time_ns() // 1_000_000)

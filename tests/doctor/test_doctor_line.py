@@ -91,9 +91,6 @@ def test_a_certificate_fails_by_what_is_wrong_with_it(tmp_path: Path) -> None:
                 spoilt(await line_of(secure), which)
                 if which == "TC-TLS-CHAIN":  # the remedy, followed
                     assert failures(await line_of(secure, ca=str(tls[0]))) == []
-        async with front(own_port(plain)) as port:
-            secure = behind(plain, port, scheme="wss", host="localhost")
-            spoilt(await line_of(secure), "TC-TLS")
 
     asyncio.run(main())
 
