@@ -17,7 +17,7 @@ from teamscall.capture.live_play import Played
 from teamscall.capture.live_sides import Point, Side, facts_of, points, side
 from teamscall.capture.measured import measured
 from teamscall.capture.reader import Capture
-from teamscall.errors import InputError, TeamscallError
+from teamscall.errors import CaptureError, ExitCode, InputError, TeamscallError
 from teamscall.text import printable
 
 Result = Literal[
@@ -117,7 +117,8 @@ def check_askable(expectation: Expectation, name: str) -> None:
 
 
 def not_played(path: Path, name: str, error: TeamscallError, took_s: float = 0.0) -> LiveVerdict:
-    """Nothing came of it."""
+    """Nothing came of it. A file that cannot be played is the command line's fault."""
+    unusable = isinstance(error, CaptureError)
     return LiveVerdict(
         path,
         name,
@@ -125,7 +126,7 @@ def not_played(path: Path, name: str, error: TeamscallError, took_s: float = 0.0
         took_s=took_s,
         error=error.message,
         hint=error.hint,
-        code=int(error.exit_code),
+        code=int(ExitCode.USAGE if unusable else error.exit_code),
     )
 
 

@@ -48,7 +48,8 @@ class Leg(msgspec.Struct, frozen=True):
 class Line(msgspec.Struct, frozen=True):
     """A whole call, as its gateway saw it.
 
-    ``hangs_up``: the caller ended it; else the bot did, or the capture ends before.
+    ``hangs_up``: the caller ended it. ``bot_ends``: the bot did; where neither did, the capture
+    ends before the call.
     ``next_seq`` and ``next_ms`` are those of the frame after its last one. ``silent``: so
     many messages have silence in place of what was left out. ``lost``: records are missing.
     """
@@ -61,6 +62,7 @@ class Line(msgspec.Struct, frozen=True):
     next_ms: int
     silent: int
     lost: int
+    bot_ends: bool = False
 
     @property
     def length_s(self) -> float:
@@ -109,6 +111,11 @@ def line(capture: Capture, *, silence: bool = False) -> Line:
         next_ms=next_ms,
         silent=sum(bool(frame.elided) and kind_of(frame.text) in _AUDIO for frame in said),
         lost=capture.dropped,
+        bot_ends=any(
+            isinstance(_said(r, header.dialect, header.call_id), wire.HangUp)
+            for r in own
+            if isinstance(r, Frame) and r.way == "out"
+        ),
     )
 
 

@@ -166,7 +166,9 @@ class Player:
             await self._say(socket, message)
         if not last or leg.cut_s is not None:
             return None
-        hold_s = self._hold_s if hang_up else max(self._hold_s, BOT_ENDS_WITHIN_S)
+        hold_s = self._hold_s
+        if self._line.bot_ends and hang_up is None:
+            hold_s = max(hold_s, BOT_ENDS_WITHIN_S)
         if hang_up is not None and not await self._pause_until(hang_up.at_s):
             return await self._farewell(socket)
         if hold_s and not await self._hold(socket, hold_s):

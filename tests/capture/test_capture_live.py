@@ -61,7 +61,7 @@ def test_all_that_the_gateway_said_is_there_as_it_was() -> None:
     said = [frame.text for frame in capture.frames if frame.way == "in"]
     assert [m.text for leg in story.legs for m in leg.messages] == said
     assert b"not json" in said
-    assert story.hangs_up
+    assert (story.hangs_up, story.bot_ends) == (True, False)
     assert [m.at_s for m in story.legs[0].messages[:1]] == [0.0]
     assert story.length_s == pytest.approx(3.5, abs=0.2)
 
@@ -95,7 +95,7 @@ def test_the_answer_to_the_bots_hang_up_is_not_the_callers(tmp_path: Path) -> No
     call.shell(EndRequested("operator", "operator"))
     call.message(csharp.encode_from_gateway(wire.CallEnded(CALL, "hangup-bot")) or b"")
     story = line(read(call.save(tmp_path / "call.tcap")))
-    assert not story.hangs_up
+    assert (story.hangs_up, story.bot_ends) == (False, True)
     assert story.messages == 5
 
 
@@ -298,6 +298,21 @@ def test_the_line_is_held_with_silence_before_the_hang_up() -> None:
     assert kinds == ["session_start", *["audio_in"] * 5, "session_end"]
     assert [json.loads(text)["seq"] for text in got[1:6]] == [7, 8, 9, 10, 11]
     assert came.sent == 2
+
+
+def test_a_recording_without_an_end_is_hung_up_at_its_own() -> None:
+    got: list[str] = []
+    leg = Leg((message(0.0, wire.CallStarted(CALL, wire.Caller())),))
+    came = run(played_line(leg, hangs_up=False), lambda socket: all_of(socket, got))
+    assert [json.loads(text)["type"] for text in got] == ["session_start", "session_end"]
+    assert came.outcome == "played"
+
+
+def test_what_cannot_be_played_is_the_command_lines_fault() -> None:
+    wanted = replay_live.Wanted([CORPUS / "outbound.tcap"], engine="echo")
+    (verdict,), _ = replay_live.run(wanted, lambda _: None)
+    assert (verdict.result, "placed" in verdict.error) == ("wrong", True)
+    assert replay_live.exit_code([verdict]) == ExitCode.USAGE
 
 
 def test_speed_divides_the_moments() -> None:
