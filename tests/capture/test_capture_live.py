@@ -270,7 +270,7 @@ def test_a_bot_that_hangs_up_ends_it_and_is_answered(hangs_up: bool) -> None:
     leg = Leg((message(0.0, wire.CallStarted(CALL, wire.Caller())), ended(9.0)))
     story = played_line(leg, hangs_up=hangs_up)
     if not hangs_up:
-        story = msgspec.structs.replace(story, legs=(Leg(leg.messages[:1]),))
+        story = msgspec.structs.replace(story, legs=(Leg(leg.messages[:1]),), bot_ends=True)
     came = run(story, far)
     assert (came.outcome, came.reason) == ("ended-by-bot", "the bot hung up")
     assert json.loads(got[-1]) == {
