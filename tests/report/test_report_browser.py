@@ -143,7 +143,7 @@ def test_nothing_sticks_out_at_400_pixels(browser: Browser, one: Path) -> None:
 def test_a_hostile_call_runs_nothing(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "hostile.html"
     call = picture(hostile(tmp_path / "hostile.tcap"))
-    path.write_text(page.render([call, call]), "utf-8")
+    path.write_text(page.render([call]), "utf-8")
     tab = Page(browser, width=400)
     tab.open(path)
     tab.click("[data-zoom=in]")
@@ -151,8 +151,8 @@ def test_a_hostile_call_runs_nothing(browser: Browser, tmp_path: Path) -> None:
             "new PointerEvent('pointermove', {bubbles: true})))")  # fmt: skip
     assert tab.run("window.pwned") is None
     assert tab.run("document.querySelectorAll('img[src=x]').length") == 0
-    assert tab.run("document.querySelectorAll('script').length") == 1 + 2 * 3
-    assert "<img src=x" in tab.run("document.querySelector('h2').textContent")
+    assert tab.run("document.querySelectorAll('script').length") == 1 + 3
+    assert "<img src=x" in tab.run("document.querySelector('h1').textContent")
     assert "{{7*7}}" in tab.run("document.querySelector('.facts').textContent")
     assert tab.run("document.documentElement.scrollWidth") <= 400
     # The policy would hold even if something got through.
