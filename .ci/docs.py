@@ -18,6 +18,8 @@ from typer.completion import get_completion_script  # type: ignore[attr-defined]
 from teamscall import __version__
 from teamscall.cli.app import app
 from teamscall.config import HEADERS, Option, entry_options, iter_options
+from teamscall.doctor.registry import CHECKS
+from teamscall.emulator.scenario import file as scenario_file
 from teamscall.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +49,14 @@ EXIT_WORDS = {
     ExitCode.BUSY: "The line was busy.",
     ExitCode.DECLINED: "The call was declined.",
     ExitCode.INTERRUPTED: "Interrupted from the keyboard.",
+}
+
+GROUPS = {
+    "here": "THIS MACHINE",
+    "line": "THE LINE",
+    "engines": "THE ENGINES",
+    "other-side": "THE OTHER SIDE",
+    "call": "A CALL",
 }
 
 TOOLS = f"""Each {HEADERS["tools"]} is something that the model may do in a call, beside
@@ -236,6 +246,67 @@ def toml_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def scenario_page() -> str:
+    """Of the reader's docstring: underlined headings, ``::`` before a literal block, a
+    paragraph that begins with ``name`` is an entry."""
+    text = (scenario_file.__doc__ or "").strip()
+    lines = [
+        header("teamscall-scenario", 5),
+        ".SH NAME",
+        "teamscall\\-scenario \\- scripts of callers for teamscall emulate",
+        ".SH DESCRIPTION",
+    ]
+    literal = False
+    for block in text.split("\n\n")[1:]:
+        rows = block.split("\n")
+        if block == "::":
+            literal = True
+            lines += [".PP", ".nf"]
+            continue
+        if literal and block.startswith("    "):
+            lines += [roff(row[4:]) for row in rows] + [".sp"]
+            continue
+        if literal:
+            literal = False
+            lines += [".fi", ".PP"]
+        if len(rows) > 1 and set(rows[1]) == {"-"}:
+            lines.append(f".SH {roff(rows[0])}")
+            rows = rows[2:]
+        for row in rows:
+            if row.startswith("``"):
+                lines.append(".PP")
+            lines.append(roff(row))
+        lines.append(".PP")
+    lines += [".SH SEE ALSO", "\\fBteamscall\\-emulate\\fR(1)"]
+    return "\n".join(lines) + "\n"
+
+
+def checks_page() -> str:
+    lines = [
+        header("teamscall-checks", 7),
+        ".SH NAME",
+        "teamscall\\-checks \\- what teamscall doctor looks at",
+        ".SH DESCRIPTION",
+        *paragraphs(
+            "Every check of teamscall-doctor(1) by its id, which stays what it is. "
+            "A check is ok, a warning, failed, or skipped because there is nothing to look at or "
+            "another check has failed before it. What to do is beside each finding."
+        ),
+    ]
+    group = ""
+    for check in CHECKS:
+        if check.group != group:
+            group = check.group
+            lines.append(f".SH {roff(GROUPS[group])}")
+        lines += [".TP", f"\\fB{roff(check.id)}\\fR: {roff(check.title)}"]
+        words = " ".join(check.about.split())
+        if check.after:
+            words += f" Only after: {', '.join(check.after)}."
+        lines.append(roff(words))
+    lines += [".SH SEE ALSO", "\\fBteamscall\\-doctor\\fR(1), \\fBteamscall.toml\\fR(5)"]
+    return "\n".join(lines) + "\n"
+
+
 def key_rows(option: Option) -> list[str]:
     words = [option.doc]
     if option.allowed:
@@ -273,6 +344,8 @@ def wanted() -> dict[Path, str]:
     for name, (full, command, children) in commands().items():
         files[ROOT / "man" / f"{name}.1"] = command_page(name, full, command, children)
     files[ROOT / "man" / "teamscall.toml.5"] = toml_page()
+    files[ROOT / "man" / "teamscall-scenario.5"] = scenario_page()
+    files[ROOT / "man" / "teamscall-checks.7"] = checks_page()
     return files
 
 
