@@ -9,6 +9,8 @@ import re
 from collections.abc import Sequence
 
 CONFIG = "TC-CONFIG"
+# What to do about a line of the loader's.
+CHECK = "Correct it; `teamscall config check` lists every problem."
 
 _SORTED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), name)
@@ -32,6 +34,9 @@ _SORTED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"engine is openai and there is no key", "TC-OPENAI-KEY"),
         (r"(openai\.api_key|streaming\.openai_api_key)", "TC-OPENAI-KEY"),
         (r"\S+: OpenAI switche", "TC-OPENAI-MODELS"),
+        (r"(openai\.\w*|response\.)base_url", "TC-OPENAI-URL"),
+        (r"bridge\.control_url", "TC-GATEWAY"),
+        (r"standin\.worker_base_url", "TC-STANDIN-CONTROL"),
         (r"graph\.", "TC-GRAPH"),
         (r"authorization\.", "TC-CALLERS"),
         (r"capture\.", "TC-CAPTURE"),

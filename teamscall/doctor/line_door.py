@@ -417,7 +417,7 @@ CHECKS: tuple[Check, ...] = (
         "Dials the bridge past every proxy, with the configured secret. A bridge that runs may "
         "have been started with another secret or path than the configuration has now.",
         "`teamscall reload` after a change of the secret, a restart after one of ports or paths.",
-        after=("TC-BRIDGE",),
+        after=("TC-BRIDGE", "TC-CLOCK"),
     ),
     Check(
         "TC-HTTP",

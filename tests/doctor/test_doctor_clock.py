@@ -10,7 +10,9 @@ from typing import cast
 import pytest
 from doctor_rig import config, site
 
-from teamscall.doctor.here_clock import Skew, clock, judge, read_answer, read_date
+from teamscall.doctor.checks import Finding
+from teamscall.doctor.here_clock import CHECKS, Skew, judge, read_answer, read_date
+from teamscall.doctor.running import examine
 
 EPOCH = 2_208_988_800
 SENT, BACK = 1_800_000_000.0, 1_800_000_000.1
@@ -74,6 +76,11 @@ def test_each_dialect_has_its_window(standin: bool, ms: float, give_ms: float, s
     assert found.facts["skewMs"] == ms
 
 
+async def asked(*servers: str) -> Finding:
+    (one,) = await examine(CHECKS, site(config(), time_servers=servers), total_s=30)
+    return one.finding
+
+
 class Server(asyncio.DatagramProtocol):
     """A time server that is ``off`` seconds ahead."""
 
@@ -95,7 +102,7 @@ def test_a_time_server_is_asked(off: float, status: str) -> None:
             lambda: Server(off), local_addr=("127.0.0.1", 0)
         )
         port = transport.get_extra_info("sockname")[1]
-        found = await clock(site(config(), time_servers=(f"127.0.0.1:{port}",)))
+        found = await asked(f"127.0.0.1:{port}")
         transport.close()
         assert found.status == status
 
@@ -103,5 +110,5 @@ def test_a_time_server_is_asked(off: float, status: str) -> None:
 
 
 def test_sources_that_cannot_be_reached_are_no_fault() -> None:
-    found = asyncio.run(clock(site(config(), time_servers=("127.0.0.1:9", "no-such.invalid"))))
+    found = asyncio.run(asked("127.0.0.1:9", "no-such.invalid"))
     assert found.status == "skipped"
