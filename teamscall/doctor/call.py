@@ -103,10 +103,11 @@ async def _weighed(client: Client, to: str) -> Finding:
         **{f"gate{n}": printable(f"{g.gate}: {g.detail}", 160) for n, g in enumerate(shut, 1)},
     }
     if not found.would_place:
-        why = "; ".join(printable(gate.detail, 120) for gate in shut) or "a gate is shut"
+        # The first is the reason; what comes after may only follow from it.
+        why = printable(shut[0].detail, 300) if shut else "a rule refuses it"
         return failed(
             f"{shown} would not be called: {why.rstrip('.')}.",
-            f"Open it in the configuration (outbound.*): {', '.join(g.gate for g in shut)}.",
+            f"Do what it says; `teamscall call {shown} --dry-run` lists every rule.",
             **facts,
         )
     return skipped(

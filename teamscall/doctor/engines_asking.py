@@ -132,7 +132,13 @@ async def why(error: BaseException, url: str, setting: str) -> Silent:
     host, there = printable(parts.hostname or "", 100), place(url)
     chain = list(_chain(error))
     proxy = proxy_for(url)
-    if any(isinstance(each, httpx2.ProxyError) for each in chain):
+    refused = next((each for each in chain if isinstance(each, httpx2.ProxyError)), None)
+    if refused is not None and "407" in str(refused):
+        return Silent(
+            f"the proxy {proxy or 'of the environment'} wants a name and a password (407)",
+            "Write them into the variable: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT.",
+        )
+    if refused is not None:
         return Silent(
             f"the proxy {proxy or 'of the environment'} does not let it through "
             f"({printable(str(error), 80)})",

@@ -7,6 +7,9 @@ model answers is ``engines_turns``'.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import shlex
+import sys
 from urllib.parse import urlsplit
 
 from teamscall.config import Config
@@ -17,6 +20,7 @@ from teamscall.doctor.engines_asking import (
     Answer,
     Silent,
     ask,
+    local,
     place,
     proxy_for,
     raw_proxy_for,
@@ -47,6 +51,7 @@ async def proxy(site: Site) -> Finding:
     config = site.config
     urls = [url for each in places(config) for url in _urls(each)]
     urls += [
+        *(url for url in (config.bridge.control_url,) if not local(url)),
         config.authorization.hook_url,
         *(each.url for each in config.webhooks),
         *(each.url for each in config.tools),
@@ -58,6 +63,8 @@ async def proxy(site: Site) -> Finding:
         return ok("No request passes a proxy.")
     for raw, url in found.items():
         written = raw if "://" in raw else f"http://{raw}"
+        if (unusable := _unusable(raw, written)) is not None:
+            return unusable
         parts = urlsplit(written)
         port = parts.port or {"https": 443, "socks5": 1080, "socks5h": 1080}.get(parts.scheme, 80)
         host = printable(parts.hostname or "", 100)
@@ -78,6 +85,23 @@ async def proxy(site: Site) -> Finding:
     return ok(f"{shown} answers.", proxies=len(found))
 
 
+def _unusable(raw: str, written: str) -> Finding | None:
+    """A proxy that the clients here cannot go through, whether it is there or not."""
+    if "://" not in raw:
+        return failed(
+            f"The environment names the proxy {place(written)[7:]} without a scheme.",
+            "Write http:// before it: sessions are WebSockets, whose client wants it.",
+        )
+    needs = ("socksio", "python_socks")
+    if raw.startswith("socks") and any(importlib.util.find_spec(each) is None for each in needs):
+        return failed(
+            f"The environment names the SOCKS proxy {place(written)}.",
+            f"{shlex.quote(sys.executable)} -m pip install socksio python-socks; or name an HTTP "
+            "proxy.",
+        )
+    return None
+
+
 def _urls(each: Place) -> list[str]:
     return [each.http_url, *([each.socket_url] if each.sockets else [])]
 
@@ -92,6 +116,8 @@ async def listed(site: Site, each: Place) -> Answer:
 
 async def address(site: Site) -> Finding:
     """Whether the API is where the configuration says."""
+    if told := findings.of("TC-OPENAI-URL", site.problems):
+        return failed(findings.sentence(told[0]), findings.CHECK)
     used = places(site.config)
     if not used:
         return skipped(NOT_USED)
@@ -99,6 +125,8 @@ async def address(site: Site) -> Finding:
     wrong = next((one for one in found if one is not None), None)
     if wrong is not None:
         return wrong
+    if told := findings.of("TC-OPENAI-URL", site.warnings):
+        return warning(findings.sentence(told[0]), "Write https:// there.")
     return ok(f"{', '.join(place(each.at.base_url) for each in used)} answers.", services=len(used))
 
 

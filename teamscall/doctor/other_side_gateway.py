@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 
+from teamscall.doctor import findings
 from teamscall.doctor.checks import Check, Fact, Finding, Site, failed, ok, skipped, warning
 from teamscall.doctor.engines_asking import Answer, Silent, ask, local, place
 from teamscall.wire import control
@@ -31,6 +32,8 @@ async def _ask(site: Site, method: str, path: str, body: bytes = b"", secret: st
 
 async def health(site: Site) -> Finding:
     """``GET /health``."""
+    if told := findings.of("TC-GATEWAY", site.problems):
+        return failed(findings.sentence(told[0]), findings.CHECK)
     base = site.config.bridge.control_url
     if not base:
         return skipped(NO_URL)
@@ -79,6 +82,8 @@ async def health(site: Site) -> Finding:
             "Look at the gateway's own log.",
             **facts,
         )
+    if told := findings.of("TC-GATEWAY", site.warnings):
+        return warning(findings.sentence(told[0]), "Write https:// there.", **facts)
     sdk = f", media SDK {report.sdk_version}" if report.sdk_version else ""
     return ok(f"The gateway is {report.status}: {report.active_calls} running{sdk}.", **facts)
 

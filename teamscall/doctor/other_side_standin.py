@@ -10,6 +10,7 @@ import time
 from typing import Literal
 
 from teamscall.config import Config
+from teamscall.doctor import findings
 from teamscall.doctor.checks import Check, Fact, Finding, Site, failed, ok, skipped, warning
 from teamscall.doctor.engines_asking import Answer, Silent, ask, local, place
 from teamscall.wire import control
@@ -34,6 +35,8 @@ def _places(config: Config) -> bool:
 
 async def endpoint(site: Site) -> Finding:
     """Cancel a call that there is not."""
+    if told := findings.of("TC-STANDIN-CONTROL", site.problems):
+        return failed(findings.sentence(told[0]), findings.CHECK)
     if not applies(site):
         return skipped("No calls are placed through StandIn.")
     standin = site.config.standin
@@ -77,6 +80,8 @@ async def endpoint(site: Site) -> Finding:
             "Signatures are refused beyond 60 s: see TC-CLOCK for whose clock is wrong.",
             **facts,
         )
+    if told := findings.of("TC-STANDIN-CONTROL", site.warnings):
+        return warning(findings.sentence(told[0]), findings.CHECK, **facts)
     return ok("StandIn takes the signature.", **facts)
 
 
