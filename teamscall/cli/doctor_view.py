@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from teamscall.errors import ExitCode
 
 VERSION = 1  # of the JSON
+FEW_SKIPPED = 3  # of a group have a line each; --json has all of them with their reasons
 
 _WORDS: dict[Status, str] = {
     "ok": "ok",
@@ -81,16 +82,34 @@ def print_table(outcomes: Sequence[Outcome]) -> None:
         table.add_column(no_wrap=True, min_width=len("skipped") + 2)
         table.add_column(no_wrap=True, min_width=width)
         table.add_column(overflow="fold")
+        brief = [one for one in rows if one.finding.status == "skipped" and not one.finding.remedy]
+        if len(brief) <= FEW_SKIPPED:
+            brief = []
         for outcome in rows:
+            if outcome in brief:
+                continue
             status = outcome.finding.status
             style = _STYLES[status]
             what = Text(outcome.finding.what, style="dim" if status == "skipped" else "")
             table.add_row(Text(f"  {_WORDS[status]}", style), Text(outcome.check.id, style), what)
             if outcome.finding.remedy:
                 table.add_row("", "", Text(f"-> {outcome.finding.remedy}"))
+        for why, ids in _briefly(brief).items():
+            names = ", ".join(ids)
+            table.add_row(Text("  skipped", "dim"), Text(why, "dim"), Text(names, "dim"))
         out.print(table)
         out.print()
     out.print(Text(_summary(outcomes)))
+
+
+def _briefly(skipped: Sequence[Outcome]) -> dict[str, list[str]]:
+    """Ids of what was skipped, by why in a word or two."""
+    found: dict[str, list[str]] = {}
+    for one in skipped:
+        cause = one.finding.what.removesuffix(" is in the way.")
+        why = "not needed" if cause == one.finding.what else f"for {cause}"
+        found.setdefault(why, []).append(one.check.id)
+    return found
 
 
 def _summary(outcomes: Sequence[Outcome]) -> str:
