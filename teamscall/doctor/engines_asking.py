@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import os
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -87,12 +89,13 @@ async def ask(
     """
     import httpx2
 
+    verify = tls_context()
     told = {"User-Agent": f"teamscall/{__version__}", "Accept-Encoding": "identity"}
     try:
         async with (
             asyncio.timeout(timeout_s),
             httpx2.AsyncClient(
-                timeout=None, follow_redirects=False, trust_env=by_proxy, verify=_context()
+                timeout=None, follow_redirects=False, trust_env=by_proxy, verify=verify
             ) as http,
             http.stream(
                 method, url, content=body or None, headers={**told, **(headers or {})}
@@ -117,11 +120,34 @@ async def ask(
         raise await why(error, url, setting) from None
 
 
-def _context() -> ssl.SSLContext:
-    # As the engines and the outbound calls are verified: the system's, or SSL_CERT_FILE.
+def tls_context() -> ssl.SSLContext:
+    """As the engines and the outbound calls verify: the system's CAs, or SSL_CERT_FILE's.
+
+    Raises:
+        Silent: the environment names a file that cannot be used.
+    """
+    try:
+        return _loaded(os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", ""))
+    except OSError as error:  # ssl.SSLError is one
+        raise distrusted(error) from None
+
+
+@functools.cache
+def _loaded(file: str, folder: str) -> ssl.SSLContext:
+    """Loading the trust store takes tens of milliseconds: once for these variables."""
     import httpx2
 
     return httpx2.create_ssl_context()
+
+
+def distrusted(error: OSError) -> Silent:
+    """The file of CAs that the environment names cannot be used."""
+    name = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
+    reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+    return Silent(
+        f"{name} is {printable(os.environ.get(name, ''), 120)}, and cannot be used ({reason})",
+        f"Unset {name}, or have it name a PEM file with CA certificates.",
+    )
 
 
 async def why(error: BaseException, url: str, setting: str) -> Silent:

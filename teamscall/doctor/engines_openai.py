@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import shlex
+import ssl
 import sys
 from urllib.parse import urlsplit
 
@@ -20,6 +22,7 @@ from teamscall.doctor.engines_asking import (
     Answer,
     Silent,
     ask,
+    distrusted,
     local,
     place,
     proxy_for,
@@ -44,6 +47,25 @@ _CONNECT_S = 3.0
 
 
 # --- the way there ----------------------------------------------------------------------
+
+
+async def trust(site: Site) -> Finding:
+    """Whether the CAs that the environment names can be loaded."""
+    name = next((each for each in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(each)), "")
+    if not name:
+        return ok("The system's own.")
+    path = printable(os.environ[name], 120)
+    if name == "SSL_CERT_DIR":
+        return ok(f"Those in {path} (SSL_CERT_DIR).")
+    try:
+        context = await asyncio.to_thread(ssl.create_default_context, cafile=os.environ[name])
+        count = len(context.get_ca_certs())
+        if not count:
+            raise ssl.SSLError("no CA")
+    except OSError as error:
+        silent = distrusted(error)
+        return failed(f"{silent.what}.", silent.remedy)
+    return ok(f"{count} in {path} (SSL_CERT_FILE), and no others.", certificates=count)
 
 
 async def proxy(site: Site) -> Finding:
@@ -351,6 +373,16 @@ def wanted_models(config: Config, found: Uses) -> list[tuple[str, str, Role, Pla
 
 CHECKS: tuple[Check, ...] = (
     Check(
+        "TC-TRUST",
+        "engines",
+        "Who is trusted",
+        trust,
+        "Looks at SSL_CERT_FILE and SSL_CERT_DIR, which replace the system's CAs for every "
+        "request of teamscall: a file that is not there or holds no certificate has all fail.",
+        "Unset the variable, or have it name a PEM file with every CA that is needed, the "
+        "system's own included.",
+    ),
+    Check(
         "TC-PROXY",
         "engines",
         "Proxies",
@@ -359,7 +391,7 @@ CHECKS: tuple[Check, ...] = (
         "webhooks do, and connects to each proxy that a configured address would take. Requests "
         "to the gateway or StandIn on this machine pass none.",
         "Correct or unset the variable; NO_PROXY lists hosts that are reached directly.",
-        after=("TC-CONFIG",),
+        after=("TC-CONFIG", "TC-TRUST"),
     ),
     *engines_key.CHECKS,
     Check(

@@ -149,7 +149,7 @@ CHECKS: tuple[Check, ...] = (
         "healthy, how many calls it has, and the version of its media SDK, which Microsoft wants "
         "no older than three months.",
         "Correct bridge.control_url, or start the gateway and look at its log.",
-        after=("TC-CONFIG", "TC-SECRET", "TC-SECRET-FILE", "TC-SECRET-COPY"),
+        after=("TC-CONFIG", "TC-TRUST", "TC-SECRET", "TC-SECRET-FILE", "TC-SECRET-COPY"),
         timeout_s=13.0,
     ),
     Check(

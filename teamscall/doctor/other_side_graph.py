@@ -20,7 +20,7 @@ import msgspec
 from teamscall.config import Graph
 from teamscall.doctor import findings
 from teamscall.doctor.checks import Check, Fact, Finding, Site, failed, ok, skipped, warning
-from teamscall.doctor.engines_asking import why
+from teamscall.doctor.engines_asking import Silent, tls_context, why
 from teamscall.doctor.other_side_certificate import SOON_DAYS, Pair, Unusable, read_pair
 from teamscall.doctor.other_side_permissions import (
     checklist,
@@ -264,6 +264,8 @@ async def _ask(graph: Graph) -> Token:
     except (httpx2.HTTPError, OSError) as error:
         silent = await why(error, graph.authority, "graph.authority")
         return Token(problem=failed(f"Microsoft's token endpoint: {silent.what}.", silent.remedy))
+    except Silent as silent:
+        return Token(problem=failed(f"{silent.what}.", silent.remedy))
     except ValueError:  # MSAL: the tenant's own description is refused
         what, remedy = _CODES[90002]
         return Token(
@@ -285,7 +287,7 @@ def _acquire(graph: Graph, pair: Pair | None, authority: str) -> dict[str, Any]:
     if pair is not None:
         credential = {"private_key": pair.key, "public_certificate": pair.certificate}
     # Its own client would trust another list of CAs than all else here does.
-    with httpx2.Client(verify=httpx2.create_ssl_context(), timeout=_ASK_S) as http:
+    with httpx2.Client(verify=tls_context(), timeout=_ASK_S) as http:
         application = msal.ConfidentialClientApplication(
             graph.client_id,
             client_credential=credential,

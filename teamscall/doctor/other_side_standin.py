@@ -165,7 +165,14 @@ CHECKS: tuple[Check, ...] = (
         "where calls may be placed through StandIn (outbound.allow_to).",
         "Give both sides the same standin.secret; set standin.outbound_signature as StandIn's "
         "version wants it; correct standin.worker_base_url.",
-        after=("TC-CONFIG", "TC-CLOCK", "TC-SECRET", "TC-SECRET-FILE", "TC-SECRET-COPY"),
+        after=(
+            "TC-CONFIG",
+            "TC-TRUST",
+            "TC-CLOCK",
+            "TC-SECRET",
+            "TC-SECRET-FILE",
+            "TC-SECRET-COPY",
+        ),
         timeout_s=13.0,
     ),
 )

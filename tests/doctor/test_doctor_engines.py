@@ -252,7 +252,7 @@ def test_a_whole_key_is_not_complained_of() -> None:
 def test_no_key_is_named_once() -> None:
     found = bad(run(engines.CHECKS, config(engine="openai")))
     assert list(found) == ["TC-OPENAI-KEY"]
-    wanted = bad(run(engines.CHECKS[:3], config(tts=Tts(model="gpt-4o-mini-tts"))))
+    wanted = bad(run(engines.CHECKS[:4], config(tts=Tts(model="gpt-4o-mini-tts"))))
     assert list(wanted) == ["TC-OPENAI-KEY"]
 
 
@@ -308,9 +308,9 @@ def test_a_network_that_looks_into_tls_is_named_by_its_ca(
     async def go() -> dict[str, Finding]:
         models = as_json({"object": "list", "data": [{"id": "gpt-6-luna"}]})
         async with far_side(lambda asked: models, server_tls(pem)) as url:
-            before = await examined(engines.CHECKS[:4], openai(f"{url}/v1"))
+            before = await examined(engines.CHECKS[:5], openai(f"{url}/v1"))
             monkeypatch.setenv("SSL_CERT_FILE", str(pem))  # the remedy
-            after = await examined(engines.CHECKS[:4], openai(f"{url}/v1"))
+            after = await examined(engines.CHECKS[:5], openai(f"{url}/v1"))
             assert bad(after) == {}
             return before
 
@@ -318,6 +318,26 @@ def test_a_network_that_looks_into_tls_is_named_by_its_ca(
     assert list(found) == ["TC-OPENAI-URL"]
     assert "Corp Inspection CA" in found["TC-OPENAI-URL"]
     assert "SSL_CERT_FILE" in found["TC-OPENAI-URL"]
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"])
+def test_a_file_of_cas_that_cannot_be_used_is_named_first(
+    text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cas.pem"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    found = bad(run(engines.CHECKS, openai("http://127.0.0.1:9/v1")))
+    assert list(found) == ["TC-TRUST"]
+    assert "Unset SSL_CERT_FILE" in found["TC-TRUST"]
+
+
+@pytest.mark.parametrize("raw", ["127.0.0.1:3128", "socks5://127.0.0.1:9"])
+def test_a_proxy_that_no_client_can_use_is_named(raw: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", raw)
+    monkeypatch.setenv("HTTP_PROXY", raw)
+    assert list(bad(run(engines.CHECKS, openai("http://127.0.0.1:1/v1")))) == ["TC-PROXY"]
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"])
