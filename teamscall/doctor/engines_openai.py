@@ -220,9 +220,12 @@ async def _elsewhere(
                 f"Set {at.setting} to {printable(there, 120)}.",
                 **facts,
             )
-    # A server of one's own need not have the list, but something of the API.
-    parts = ("chat/completions", "audio/speech", "realtime")
+    # A server of one's own need not have the list, but something of the API. Sessions alone
+    # cannot be looked for so: many answer plain HTTP at their address with 404.
+    parts = ("chat/completions", "audio/speech")
     if not (answer.is_html or at.is_openai):
+        if not each.requests:
+            return None
         statuses = await asyncio.gather(*(_status(at.base_url, part, at) for part in parts))
         if any(status not in (0, 404, 405) for status in statuses):
             return None
@@ -239,7 +242,7 @@ async def _status(base: str, part: str, at: Endpoint) -> int:
     with nothing, or with a web page."""
     parts = urlsplit(base)
     url = parts._replace(path=f"{parts.path.rstrip('/')}/{part}").geturl()
-    method = "GET" if part in ("models", "realtime") else "POST"
+    method = "GET" if part == "models" else "POST"
     headers = {**at.headers(), "Content-Type": "application/json"}
     body = b"{}" if method == "POST" else b""
     try:

@@ -34,10 +34,12 @@ class Uses(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A service that is asked. ``sockets``: sessions are opened there, too."""
+    """A service that is asked. ``sockets``: sessions are opened there; ``requests``: and
+    plain HTTP is spoken with it, for more than the list of models."""
 
     at: Endpoint
     sockets: bool = False
+    requests: bool = False
 
     @property
     def http_url(self) -> str:
@@ -87,16 +89,19 @@ def places(config: Config) -> list[Place]:
     if found.streaming:
         wanted.append(Place(hearing(config).endpoint, sockets=True))
         speaks = speaking(config)
-        wanted.append(Place(speaks.endpoint, sockets=speaks.voice.model.over_realtime))
+        aloud = speaks.voice.model.over_realtime
+        wanted.append(Place(speaks.endpoint, sockets=aloud, requests=not aloud))
         if not found.mind:
-            wanted.append(Place(thinking(config).endpoint))
+            wanted.append(Place(thinking(config).endpoint, requests=True))
     if found.mind == "response.base_url":
-        wanted.append(Place(mind_endpoint(config)))
+        wanted.append(Place(mind_endpoint(config), requests=True))
     merged: dict[tuple[str, str], Place] = {}
     for each in wanted:
         key = (each.at.base_url, each.at.key.reveal())
-        before = merged.get(key)
-        merged[key] = Place(each.at, each.sockets or (before.sockets if before else False))
+        before = merged.get(key, each)
+        merged[key] = Place(
+            each.at, each.sockets or before.sockets, each.requests or before.requests
+        )
     return list(merged.values())
 
 

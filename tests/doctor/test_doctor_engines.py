@@ -282,6 +282,17 @@ def test_what_is_no_api_is_told_by_its_answer(reply: Reply, word: str) -> None:
     assert word in found["TC-OPENAI-URL"]
 
 
+def test_a_server_of_ones_own_need_not_list_its_models() -> None:
+    def answer(asked: Asked) -> Reply:
+        return as_json({"error": {}}, 422 if asked.target.endswith("/chat/completions") else 404)
+
+    async def go() -> dict[str, Finding]:
+        async with far_side(answer) as url:
+            return await examined(engines.CHECKS[:5], openai(f"{url}/v1"))
+
+    assert bad(asyncio.run(go())) == {}
+
+
 def test_https_where_http_is_spoken_is_told() -> None:
     async def go() -> dict[str, Finding]:
         async with far_side(lambda asked: PAGE) as url:
