@@ -107,7 +107,7 @@ def _briefly(skipped: Sequence[Outcome]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for one in skipped:
         cause = one.finding.what.removesuffix(" is in the way.")
-        why = "not needed" if cause == one.finding.what else f"for {cause}"
+        why = "not looked at" if cause == one.finding.what else f"for {cause}"
         found.setdefault(why, []).append(one.check.id)
     return found
 

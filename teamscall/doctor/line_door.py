@@ -240,7 +240,8 @@ def _by_the_bridge(line: Line, answer: Answer) -> tuple[Kind, Finding]:
     )
 
 
-def _path(line: Line, status: int, *, by: str) -> Finding:
+def _path(line: Line, status: int, *, by: str, elsewhere: bool = False) -> Finding:
+    """``elsewhere``: the proxy does lead to a bridge, under another path."""
     wanted = f"{line.own_path}/{{callId}}" if line.dialect == "standin" else line.own_path
     asked = line.parts.path
     if by == "bridge":
@@ -258,7 +259,7 @@ def _path(line: Line, status: int, *, by: str) -> Finding:
         )
     return failed(
         f"The proxy has nothing under {printable(asked)} ({status}): the request does not reach "
-        "the bridge.",
+        f"the bridge{', though /healthz does' if elsewhere else ''}.",
         f"Route {line.own_path} and all below it to port {line.own.port} (nginx: location "
         f"{line.own_path} {{ ... }}), or register the path that it does route.",
         status=status,
@@ -322,7 +323,8 @@ def _by_a_proxy(line: Line, seen: Seen) -> tuple[Kind, Finding]:
             **facts,
         )
     if status == 404 or (status == 410):
-        return "TC-PATH", _path(line, status, by="proxy")
+        elsewhere = seen.plain.status == 200 and b'"alive"' in seen.plain.body
+        return "TC-PATH", _path(line, status, by="proxy", elsewhere=elsewhere)
     if 200 <= status < 300:
         kind_of = "a web page" if page else "an ordinary answer"
         return "TC-HTTP", failed(
