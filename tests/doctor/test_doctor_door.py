@@ -6,7 +6,7 @@ import pytest
 from doctor_rig import PATH, SECRET, config, site
 
 from teamscall.doctor.knocking import Answer, read_answer
-from teamscall.doctor.line_door import Seen, diagnose
+from teamscall.doctor.line_answers import Seen, diagnose
 from teamscall.doctor.line_reach import look_at
 from teamscall.doctor.lines import Line, dialled, lines
 
