@@ -169,6 +169,33 @@ def test_a_mistake_says_what_is_right(tmp_path: Path, text: str, why: str) -> No
     assert why in "\n".join(mistakes(tmp_path, text))
 
 
+HUGE = "9" * 400
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"[[step]]\nwait = {HUGE}", "wait is to be from 0 to 3,600 seconds"),
+        ("[[step]]\nwait = -1", "wait is to be from 0 to 3,600 seconds"),
+        ("[[step]]\nwait = nan", "wait is to be from 0 to 3,600 seconds"),
+        (f"limit = {HUGE}\n[[step]]\nwait = 1", "limit is to be from 0 to 3,600 seconds"),
+        (f"[[step]]\nwait = 1\n[impairments]\njitter_ms = {HUGE}", "jitter_ms is to be from 0"),
+        ('[[step]]\nplay = "/dev/zero"', "play names what is no file: /dev/zero"),
+        ('[[step]]\nshow = "/dev/zero"', "show names what is no file: /dev/zero"),
+        ('[[step]]\nplay = "~no-such-user/a.wav"', "play names the folder of nobody"),
+        ('[[step]]\nplay = "a\\u0000b"', "play is to be the name of a file"),
+        (f'[[step]]\nplay = "{"a" * 300}"', "File name too long"),
+        (f'[[step]]\nsay = "x"\nvoice = "{"a" * 300}"', "voice names a voice that is not there"),
+        ('[[step]]\ninterrupt = { say = "x", voice = "b" }', "names a voice that is not there"),
+        (f'[call]\nvoice = "{"a" * 300}"\n[[step]]\nwait = 1', "[call]: voice names a voice"),
+        ('[call]\nvoice = "~no-such-user/x"\n[[step]]\nwait = 1', "voice names the folder of"),
+    ],
+)
+def test_a_value_that_breaks_its_reader_is_a_mistake(tmp_path: Path, text: str, why: str) -> None:
+    (mistake,) = mistakes(tmp_path, text)
+    assert why in mistake
+
+
 def test_a_file_that_is_no_script_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     for data in (b"\xff\xfe", b"[[step", b"x" * (file.MAX_FILE_BYTES + 1)):

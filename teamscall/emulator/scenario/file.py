@@ -305,11 +305,10 @@ class _Reader:
             for key in sorted(call.keys() & _STANDIN_ONLY):
                 self._tell("[call]", where)(key, "is of StandIn, not of the C# gateway dialect")
         if "voice" in call:
-            path = self._folder / Path(call["voice"]).expanduser()
-            call["voice"] = str(path)
-            if not path.is_file():
-                why = f"names a voice that is not there: {printable(str(path))}"
-                self._tell("[call]", where)("voice", why)
+            try:
+                call["voice"] = reading.voice(reading.Place(self._folder, None), call["voice"])
+            except ValueError as error:
+                self._tell("[call]", where)("voice", str(error))
         return call
 
     def _checked(

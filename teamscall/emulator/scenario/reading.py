@@ -7,6 +7,7 @@ mean is in ``file``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -37,8 +38,18 @@ class Place(msgspec.Struct, frozen=True):
     voice: str = ""
 
     def path(self, value: object) -> Path:
+        """Where this file is. Whether it can be read, its reader tells: but a pipe or a device
+        might never end."""
         name = values.text(value)
-        return self.folder / Path(name).expanduser()
+        if "\0" in name:
+            raise ValueError("is to be the name of a file")
+        try:
+            path = self.folder / Path(name).expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"names the folder of nobody: {printable(name)}") from error
+        if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+            raise ValueError(f"names what is no file: {printable(str(path))}")
+        return path
 
     def standin(self, what: str) -> None:
         if self.dialect == "csharp":
@@ -158,8 +169,8 @@ class _Step:
         if "play" in value:
             speech = _sound(self.place, value["play"])
         else:
-            voice = _voice(self.place, value["voice"]) if "voice" in value else self.place.voice
-            speech = script.Say(values.spoken(value["say"]), voice)
+            by = voice(self.place, value["voice"]) if "voice" in value else self.place.voice
+            speech = script.Say(values.spoken(value["say"]), by)
         return script.Interrupt(after, speech, self.within())
 
     def press(self, value: object) -> script.PressKeys:
@@ -233,9 +244,10 @@ def _sound(place: Place, value: object) -> script.PlaySound:
     return script.PlaySound(printable(str(value)), pcm)
 
 
-def _voice(place: Place, value: object) -> str:
+def voice(place: Place, value: object) -> str:
+    """A model file, as it is found from anywhere."""
     path = place.path(value)
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
         raise ValueError(f"names a voice that is not there: {printable(str(path))}")
     return str(path)
 
@@ -261,7 +273,7 @@ KINDS = tuple(_KINDS)
 _BESIDE: dict[str, Callable[[Place, object], Any]] = {
     "within": lambda _, value: values.some_time(value),
     "quiet": lambda _, value: values.some_time(value),
-    "voice": _voice,
+    "voice": voice,
     "source": lambda _, value: values.one_of(_SOURCES)(value),
     "note": lambda _, value: values.short(value),
 }

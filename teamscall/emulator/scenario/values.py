@@ -75,10 +75,12 @@ def duration(value: object) -> float:
     if isinstance(value, str) and (found := _DURATION.fullmatch(value)):
         seconds = float(found[1]) * _UNITS[found[2] or "s"]
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
-    if seconds is None or not 0 <= seconds <= MAX_SECONDS:
+        seconds = value
+    if seconds is None:
         raise ValueError('is to be seconds, as in 1.5, or a text, as in "600 ms" or "2 min"')
-    return seconds
+    if not 0 <= seconds <= MAX_SECONDS:  # before float(), that a huge whole number has none of
+        raise ValueError(f"is to be from 0 to {MAX_SECONDS:,.0f} seconds")
+    return float(seconds)
 
 
 def some_time(value: object) -> float:
