@@ -25,13 +25,24 @@ BLOCK_BYTES = 64 * 1024
 # Of one block: the largest message there is (serve.max_message_bytes) twice over. What
 # claims to be larger is damage, or a bomb.
 MAX_PAYLOAD = 40 * 1024 * 1024
+# What a record costs in memory beside its bytes.
+RECORD_BYTES = 200
 LEVEL = 1  # base64 shrinks to three quarters at every level, this one costs least
 
+_ARRAY_32 = b"\xdd"
 _HEAD = struct.Struct("<II")
 HEAD_BYTES = _HEAD.size
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Record])
+_UNREADABLE = (
+    msgspec.MsgspecError,
+    ValueError,
+    TypeError,
+    RecursionError,
+    OverflowError,
+    MemoryError,  # 40 MB of empty maps are gigabytes of them
+)
 
 
 class Torn(Exception):
@@ -67,11 +78,11 @@ def head(data: bytes) -> tuple[int, int]:
     return length, crc
 
 
-def unpack(length: int, crc: int, payload: bytes) -> list[Record]:
-    """The records of a block.
+def unpack(length: int, crc: int, payload: bytes, room: int) -> tuple[list[Record], int]:
+    """The records of a block, and about how many bytes of memory they take.
 
     Raises:
-        Torn: it is cut short or was changed.
+        Torn: it is cut short, was changed, or takes more than ``room``.
     """
     if len(payload) < length:
         raise Torn("a block is cut short")
@@ -79,20 +90,23 @@ def unpack(length: int, crc: int, payload: bytes) -> list[Record]:
         raise Torn("a block's checksum is wrong")
     inflate = zlib.decompressobj()
     try:
-        raw = inflate.decompress(payload, MAX_PAYLOAD)
+        raw = inflate.decompress(payload, min(MAX_PAYLOAD, max(1, room)))
     except zlib.error as error:
         raise Torn("a block cannot be unpacked") from error
+    weight = len(raw) + RECORD_BYTES * _count(raw)
+    if weight > room or (len(raw) >= room and not inflate.eof):
+        raise Torn("it unpacks to far more than any call")
     if not inflate.eof or inflate.unused_data:
         raise Torn("a block's length is impossible")
     try:
         records = _decoder.decode(raw)
-    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError) as error:
+    except _UNREADABLE as error:
         raise Torn("a block holds no records") from error
     for record in records:
         at = moment(record)
         if at is not None and not math.isfinite(at):
             raise Torn("a record has an impossible time")
-    return records
+    return records, weight
 
 
 def _crc(length: int, payload: bytes) -> int:
@@ -101,4 +115,10 @@ def _crc(length: int, payload: bytes) -> int:
 
 def _array_head(count: int) -> bytes:
     """msgpack's head of an array: of any count, as array 32."""
-    return b"\xdd" + count.to_bytes(4, "big")
+    return _ARRAY_32 + count.to_bytes(4, "big")
+
+
+def _count(raw: bytes) -> int:
+    """How many records a block says that it has; 0 where it is written another way, which
+    has less than 65,536."""
+    return int.from_bytes(raw[1:5], "big") if raw.startswith(_ARRAY_32) else 0

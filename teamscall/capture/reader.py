@@ -17,6 +17,10 @@ from teamscall.text import printable
 
 # More is no capture of one call: capture.max_mb is at most a tenth of it.
 MAX_FILE_BYTES = 20_000_000_000
+# What a file may take in memory: calls take up to 45 times their bytes (timing alone, or
+# silence), a bomb a thousand times.
+ROOM_BYTES = 256 * 1024 * 1024
+ROOM_PER_BYTE = 100
 
 
 class Capture(msgspec.Struct, frozen=True):
@@ -73,15 +77,17 @@ def _read(file: BinaryIO, size: int, path: Path, name: str) -> Capture:
     records: list[Record] = []
     good = len(PREAMBLE)
     damage: str | None = None
+    room = ROOM_BYTES + ROOM_PER_BYTE * size
     while good < size:
         try:
             length, crc = head(file.read(HEAD_BYTES))
-            found = unpack(length, crc, file.read(length))
+            found, taken = unpack(length, crc, file.read(length), room)
             _check_order(records, found)
         except Torn as torn:
             damage = f"{torn}, at byte {good} of {size}"
             break
         records += found
+        room -= taken
         good += HEAD_BYTES + length
     if not records:
         raise CaptureError(f"{name} is damaged before its first record: {damage or 'it is empty'}.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from teamscall.capture.blocks import MAGIC
 from teamscall.capture.reader import MAX_FILE_BYTES
 from teamscall.capture.records import FORMAT_VERSION
+from teamscall.capture.writer import write_whole
 from teamscall.errors import CaptureError
 from teamscall.text import printable
 
@@ -61,20 +62,21 @@ def converted(
 
 
 def migrate(path: Path, out: Path) -> int:
-    """Bring a file to the newest version; the version it had. Nothing is written for one
-    that has it already.
+    """Bring a file to the newest version; the version it had. One that has it already is
+    copied as it is, or left alone where ``out`` is the file itself.
 
     Raises:
         CaptureError: as ``version_of``, or it cannot be written.
     """
     version = version_of(path)
-    if version == FORMAT_VERSION:
+    if version == FORMAT_VERSION and out == path:
         return version
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise CaptureError(f"{printable(str(path))} is too large for a capture.")
-        out.write_bytes(converted(path.read_bytes(), version))
+        data = path.read_bytes()
     except OSError as error:
-        name = printable(str(out))
-        raise CaptureError(f"{name} cannot be written: {error.strerror or error}.") from error
+        name = printable(str(path))
+        raise CaptureError(f"{name} cannot be read: {error.strerror or error}.") from error
+    write_whole(out, [converted(data, version)])
     return version

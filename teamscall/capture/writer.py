@@ -16,6 +16,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import errno
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -376,14 +377,22 @@ def write(path: Path, header: Header, records: Iterable[Record]) -> None:
     Raises:
         CaptureError: it cannot be written.
     """
+    write_whole(path, itertools.chain([PREAMBLE], _blocks((header, *records))))
+
+
+def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
+    """A file of these bytes, as ``write``.
+
+    Raises:
+        CaptureError: it cannot be written.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         descriptor, _ = create(partial, replace=True)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(PREAMBLE)
-                for block in _blocks((header, *records)):
-                    file.write(block)
+                for piece in pieces:
+                    file.write(piece)
             os.replace(partial, path)
         except BaseException:
             with contextlib.suppress(OSError):

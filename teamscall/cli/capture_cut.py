@@ -75,20 +75,25 @@ def write_merged(one: Path, other: Path, out: Path) -> ExitCode:
 
 
 def write_migrated(path: Path, out: Path) -> ExitCode:
-    """In the newest format.
+    """In the newest format; FAILED when it is not whole.
 
     Raises:
-        CaptureError: it cannot be.
+        CaptureError, InputError: it cannot be, or a file cannot be used.
     """
     from teamscall.capture.records import FORMAT_VERSION
 
+    if out != path:
+        check_writable({"--out": out}, reads=path)
     version = migrate(path, out)
+    capture = read(out)
     name = printable(str(path))
-    if version == FORMAT_VERSION:
+    if version != FORMAT_VERSION:
+        _say(f"{name}: from format version {version} to {FORMAT_VERSION}")
+    elif out == path:
         _say(f"{name} has format version {version}, the newest: nothing to do")
     else:
-        _say(f"{name}: from format version {version} to {FORMAT_VERSION}")
-    return ExitCode.OK
+        _say(f"{name} has format version {version}, the newest: copied to {printable(str(out))}")
+    return warn_of_damage(capture)
 
 
 def _written(out: Path, result: tuple[Header, list[Record]], *of: Capture) -> ExitCode:

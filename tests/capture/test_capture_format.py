@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teamscall.capture import records
+from teamscall.capture import reader, records
 from teamscall.capture.blocks import MAX_PAYLOAD, PREAMBLE, encode_record, pack
 from teamscall.capture.reader import read
 from teamscall.capture.records import (
@@ -184,6 +184,22 @@ def test_a_block_that_unpacks_to_more_than_any_is_damage(tmp_path: Path) -> None
     bomb = pack([b"\x00" * (MAX_PAYLOAD + 1)])
     path.write_bytes(WHOLE[: ENDS[1]] + bomb)
     assert "impossible" in (read(path).damage or "")
+
+
+@pytest.mark.parametrize("count", [1, 2_000])
+def test_a_file_that_unpacks_to_far_more_than_any_call_is_read_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Many bombs, each small enough: of long records, or of a great many."""
+    monkeypatch.setattr(reader, "ROOM_BYTES", 1_000_000)
+    monkeypatch.setattr(reader, "ROOM_PER_BYTE", 10)
+    path = tmp_path / "a.tcap"
+    length = 600_000 // count
+    bombs = [[Frame(6.0, "in", bytes(length), 0, 0)] * count] * 10
+    path.write_bytes(in_blocks([[HEADER], *bombs]))
+    capture = read(path)
+    assert "far more than any call" in (capture.damage or "")
+    assert len(capture.records) < 5 * count
 
 
 def test_what_is_not_there_is_one_sentence(tmp_path: Path) -> None:

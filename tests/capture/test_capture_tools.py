@@ -396,6 +396,20 @@ def test_a_file_of_the_newest_version_needs_no_migration(both: tuple[Path, Path]
     assert both[0].read_bytes() == before
 
 
+def test_with_a_file_to_write_the_newest_version_is_copied_as_it_is(
+    both: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.tcap"
+    done = run("capture", "migrate", both[0], "-o", out)
+    assert (done.returncode, "copied to" in done.stderr) == (0, True)
+    assert out.read_bytes() == both[0].read_bytes()
+    torn = tmp_path / "torn.tcap"
+    torn.write_bytes(both[0].read_bytes()[:-1])
+    done = run("capture", "migrate", torn)
+    assert done.returncode == 1
+    assert "a block is cut short" in done.stderr
+
+
 def test_converters_are_applied_one_after_the_other() -> None:
     """R2: how it will be once there is a second version."""
     steps = {1: lambda data: data + b"2", 2: lambda data: data + b"3"}
