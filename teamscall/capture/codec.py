@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_args
 
 import msgspec
 
 from teamscall.calls import events as calls
 from teamscall.calls.records import CallRecord
-from teamscall.calls.settings import CallSettings
+from teamscall.calls.settings import CallSettings, Filler, Goodbyes
 from teamscall.capture.records import NO_FRAME, OPEN, Did, Event, Header, Source, Step
 from teamscall.engines import base as engine
 from teamscall.errors import CaptureError
@@ -115,6 +115,19 @@ def setup_bytes(setup: calls.Setup) -> bytes:
 
 def settings_bytes(settings: CallSettings) -> bytes:
     return msgspec.msgpack.encode(settings)
+
+
+def without_words(settings: CallSettings) -> CallSettings:
+    """The settings without what the operator has the bot say; they decide as before but for
+    that."""
+    replace: Callable[..., Any] = msgspec.structs.replace
+    return replace(  # type: ignore[no-any-return]
+        settings,
+        greeting="",
+        silence=replace(settings.silence, reprompt="", goodbye=""),
+        filler=Filler(after_s=settings.filler.after_s),
+        goodbyes=Goodbyes(deadline_s=settings.goodbyes.deadline_s),
+    )
 
 
 def digest(settings: CallSettings) -> str:

@@ -7,12 +7,11 @@ emptied. Ids become ``id-1``, ``id-2``...: the same one the same everywhere. Pur
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from teamscall.calls.settings import Filler, Goodbyes
 from teamscall.capture import codec
 from teamscall.capture.eliding import elide
 from teamscall.capture.reader import Capture
@@ -128,18 +127,8 @@ def _header(header: Header, names: _Names) -> Header:
             )
         )
     if settings:
-        ours = codec.settings_of(header)
-        without: Callable[..., Any] = msgspec.structs.replace
-        settings = codec.settings_bytes(
-            without(
-                ours,
-                greeting="",
-                silence=without(ours.silence, reprompt="", goodbye=""),
-                filler=Filler(after_s=ours.filler.after_s),
-                goodbyes=Goodbyes(deadline_s=ours.goodbyes.deadline_s),
-                prices={},
-            )
-        )
+        ours = msgspec.structs.replace(codec.settings_of(header), prices={})
+        settings = codec.settings_bytes(codec.without_words(ours))
     return msgspec.structs.replace(
         header,
         call_id=names.of(header.call_id),

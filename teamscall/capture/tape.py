@@ -184,9 +184,10 @@ class Taps:
             without_status=wanted.without_status,
             required=settings.recording_required,
         )
-        shown = setup
+        shown, ours = setup, settings
         if rule.content == "timing":  # what the bot is to say are words too
             shown = msgspec.structs.replace(setup, opening="")
+            ours = codec.without_words(settings)
         header = Header(
             FORMAT_VERSION,
             __version__,
@@ -201,7 +202,7 @@ class Taps:
             codec.digest(settings),
             setup.engine_name,
             codec.setup_bytes(shown),
-            codec.settings_bytes(settings),
+            codec.settings_bytes(ours),
         )
         path = self._directory / self._name(call_id, setup.wall_ms)
         track = self._writer.open(path, header, max_bytes=wanted.max_bytes, replace=self._replace)

@@ -340,6 +340,7 @@ def test_media_are_kept_only_where_asked_for_and_only_while_recording_is_active(
         config.Capture(dir=str(folder), content=content),
         engine="scripted",
         scripted=config.Scripted(path=str(script)),
+        filler=config.Filler(after_ms=60_000, words=("A secret.",)),
     )
     found = {one.header.call_id: one for one in left}
     assert content_of(found["off"]) == []
@@ -348,6 +349,7 @@ def test_media_are_kept_only_where_asked_for_and_only_while_recording_is_active(
     if content == "timing":
         assert content_of(found["on"]) == []
         assert found["on"].header.why == ""
+        assert b"secret" not in found["on"].header.settings
         assert all(frame.elided == len(base64.b64encode(numbered(1))) for frame in incoming)
     else:
         assert found["on"].header.why

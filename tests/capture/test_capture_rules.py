@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from teamscall.calls.events import Setup
 from teamscall.calls.records import CallClosed, CallCounters, Usage
-from teamscall.calls.settings import CallSettings
+from teamscall.calls.settings import CallSettings, Filler, Goodbyes, Silence
 from teamscall.capture import codec
 from teamscall.capture.content import Rule
 from teamscall.capture.eliding import elide, kind_of
@@ -260,6 +260,20 @@ def test_the_final_record_keeps_its_nested_parts() -> None:
 def test_the_digest_is_of_the_settings_alone() -> None:
     assert codec.digest(CallSettings()) == codec.digest(CallSettings())
     assert codec.digest(CallSettings()) != codec.digest(CallSettings(greeting="Hi"))
+
+
+def test_settings_without_words_keep_every_time() -> None:
+    """What the operator has the bot say is what was said."""
+    spoken = CallSettings(
+        greeting=SECRET,
+        goodbyes=Goodbyes(SECRET, SECRET, SECRET, deadline_s=2.5),
+        silence=Silence(3.0, SECRET, 7.0, SECRET),
+        filler=Filler(after_s=0.7, words=(SECRET,), sound=SECRET.encode()),
+    )
+    left = codec.without_words(spoken)
+    assert SECRET.encode() not in codec.settings_bytes(left)
+    assert (left.silence, left.filler.after_s) == (Silence(3.0, "", 7.0, ""), 0.7)
+    assert (left.goodbyes.deadline_s, left.endpoint) == (2.5, spoken.endpoint)
 
 
 def test_a_setup_comes_back_as_it_was() -> None:
