@@ -105,7 +105,7 @@ def print_sound(heard: Heard) -> None:
     out.print()
     if heard.measures is None:
         words = printable(heard.why, 300)
-        out.print(Text.assemble(("sound  ", "dim"), words), soft_wrap=True)
+        out.print(Text.assemble((f"{'sound':<10}", "dim"), words))
         return
     head = f"MEASURED FROM {printable(str(heard.path), 200)}"
     out.print(Text(head, style="dim"), soft_wrap=True)
