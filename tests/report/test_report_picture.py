@@ -72,6 +72,27 @@ def test_a_speech_that_was_stopped_by_a_mhm_has_two_parts() -> None:
     assert drawn.turns[0].cut == ""
 
 
+def test_sound_is_of_the_turn_whose_it_is_not_of_the_latest(tmp_path: Path) -> None:
+    """A key is pressed while an answer is thought of: the answer is heard first."""
+    one = capture("standin-question")
+    began = next(
+        index for index, r in enumerate(one.records) if isinstance(r, Did) and r.name == "TurnBegan"
+    )
+    key = {"call_id": "x", "wall_ms": 1, "turn": 2}
+    records: list[Record] = [
+        *one.records[: began + 1],
+        Did("TurnBegan", {**key, "kind": "digit"}),
+        *one.records[began + 1 : -1],
+        Did("TurnEnded", {**key, "kind": "digit", "status": "cancelled", "said_ms": 0}),
+        one.records[-1],
+    ]
+    (alone,) = picture(one).turns
+    answer, pressed = picture(made(tmp_path / "key.tcap", one.header, records)).turns
+    assert answer == alone
+    assert answer.measured_ms is not None
+    assert (pressed.audible, pressed.first_frame) == ((), None)
+
+
 def test_keys_gates_and_what_was_not_captured_are_told() -> None:
     drawn = picture(capture("digits"))
     assert [mark.label for mark in drawn.marks if mark.kind == "digit"] == ["1", "2", "#"]

@@ -22,7 +22,7 @@ from teamscall.capture.report.flow import FRAME_S, BotFlow, CallerFlow, Trouble,
 from teamscall.capture.report.marks import Marks
 from teamscall.capture.report.parts import Gate, Picture, Track, Who
 from teamscall.capture.report.thumbnails import Images
-from teamscall.capture.report.turns import Turns, with_measured
+from teamscall.capture.report.turns import Turns, frames_of, with_measured
 from teamscall.capture.report.utterances import Utterances
 from teamscall.capture.sound import Tracks, tracks
 from teamscall.errors import CaptureError
@@ -58,7 +58,7 @@ class _Teller:
         self._callers: dict[str, CallerFlow] = {}
         self._troubles: list[Trouble] = []
         self._utterances = Utterances()
-        self._turns = Turns()
+        self._turns = Turns(frames_of(capture.records))
         self._marks = Marks()
         self._images = Images()
         self._decisions = Decisions()
@@ -127,7 +127,7 @@ class _Teller:
 
     def _audio(self, frame: Frame, at: float, kind: str) -> None:
         if frame.way == "out":
-            self._bot.frame(at, self._turns.current)
+            self._bot.frame(at, self._turns.sent())
             return
         if frame.elided:
             # Three bytes of PCM are four of base64.
@@ -183,6 +183,8 @@ class _Teller:
             self._marks.add(self._now, "link", "socket lost", "the socket broke")
         elif name == "LinkResumed":
             self._marks.add(self._now, "link", "socket back", "the socket is back")
+        elif name == "AnswerAudio":
+            self._turns.gave(fields.get("turn"))
 
     def _did(self, name: str, fields: Any) -> None:
         if name in ("Hear", "AudioOut"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,11 @@ import msgspec
 
 from teamscall.audio.measures import Measures
 from teamscall.calls.records import TurnLatency
+from teamscall.capture.records import Did, Record
 from teamscall.capture.report.flow import Heard
 from teamscall.capture.report.parts import Stage, Stretch, Turn
 from teamscall.text import harmless, printable
+from teamscall.wire.events import FRAME_MS
 
 MAX_WORDS = 8000  # characters of one turn
 # What the caller waits for, by the field of ``TurnLatency``.
@@ -27,12 +30,39 @@ SAME_S = 0.6
 
 
 class Turns:
-    """Fed with the records that are about them, in order. ``current``: the turn that the
-    bot's frames are of now."""
+    """Fed with the records that are about them, in order.
 
-    def __init__(self) -> None:
-        self.current = 0
+    Args:
+        frames: how many of each turn were sent, where that is known.
+    """
+
+    def __init__(self, frames: Mapping[int, int]) -> None:
         self._found: dict[int, _Turn] = {}
+        self._latest = 0
+        self._left = dict(frames)
+        self._given: set[int] = set()  # those of which the engine gave sound
+        self._queue: list[int] = []  # those that sound, in their order
+
+    def gave(self, number: object) -> None:
+        """The engine gave sound of this turn."""
+        if isinstance(number, int) and number not in self._given:
+            self._given.add(number)
+            self._line_up(number)
+
+    def sent(self) -> int:
+        """A frame was sent: the turn that it is of. They leave one after the other, in the
+        order their sound came in, which need not be the order they began in."""
+        waiting = [number for number in self._queue if self._left.get(number, 1) > 0]
+        number = next(iter(waiting or self._queue), self._latest)
+        if number in self._left:
+            self._left[number] -= 1
+        return number
+
+    def _line_up(self, number: int) -> None:
+        turn = self._found.get(number)
+        # Speech of an answer that was thought of ahead is kept until its turn begins.
+        if turn is not None and turn.ended is None and number not in self._queue:
+            self._queue.append(number)
 
     def tell(self, at: float, name: str, fields: Mapping[str, Any]) -> None:
         number = fields.get("turn")
@@ -43,13 +73,17 @@ class Turns:
             turn = self._found[number] = _Turn(number, at, printable(str(fields.get("kind", ""))))
         match name:
             case "TurnBegan":
-                self.current = number
+                self._latest = number
+                if number in self._given or turn.kind == "filler":
+                    self._line_up(number)
             case "Said":
                 if sum(map(len, turn.said)) < MAX_WORDS:
                     turn.said.append(harmless(str(fields.get("delta", "")), MAX_WORDS))
             case "TurnEnded":
                 turn.ended = at
                 turn.end = fields
+                if number in self._queue:
+                    self._queue.remove(number)
             case _:
                 pass
 
@@ -151,6 +185,22 @@ def with_measured(turns: Sequence[Turn], measures: Measures | None) -> tuple[Tur
             )
         )
     return tuple(out)
+
+
+def frames_of(records: Iterable[Record]) -> dict[int, int]:
+    """How many frames were sent of each turn that is over; nothing is said of a turn that
+    went on after it was stopped: some of its frames may have been sent twice."""
+    found: dict[int, int] = {}
+    for record in records:
+        if isinstance(record, Did) and record.name in ("TurnEnded", "CarriedOn"):
+            number, said = record.fields.get("turn"), record.fields.get("said_ms")
+            if not isinstance(number, int):
+                continue
+            if record.name == "CarriedOn":
+                found[number] = -1
+            elif isinstance(said, int | float) and 0 <= said < 1e9:
+                found.setdefault(number, math.ceil(said / FRAME_MS))
+    return {number: count for number, count in found.items() if count >= 0}
 
 
 def _joined(spans: Iterable[Stretch]) -> tuple[Stretch, ...]:
