@@ -20,6 +20,7 @@ A script is a :class:`Script`, or a TOML file (``scripted.path``)::
     heard = "hello"            # the final transcript
     partials = ["hel"]         # transcripts before it, emitted when the utterance begins
     answer = "Hi, how are you?"
+    settles = false            # what was heard is known in a pause already, where it is asked for
     hear_ms = 0                # from the end of the utterance to the transcript
     think_ms = 0               # from the question to the first text
     speak_ms = 0               # from a clause's text to its first audio
@@ -44,6 +45,7 @@ from teamscall.engines.base import (
     CommitUtterance,
     Emit,
     EngineReady,
+    PeekUtterance,
     Phrase,
     Transcript,
     TurnTaking,
@@ -82,6 +84,7 @@ class ScriptLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     heard: str = ""
     partials: tuple[str, ...] = ()
     answer: str = ""
+    settles: bool = False
     hear_ms: _Ms = 0
     think_ms: _Ms = 0
     speak_ms: _Ms = 0
@@ -148,12 +151,15 @@ class _Place:
         return lines[index % len(lines)]
 
 
+_Mark = BeginUtterance | PeekUtterance | CommitUtterance
+
+
 class _ScriptedEar:
     def __init__(self, place: _Place, emit: Emit, sleep: Sleep) -> None:
         self._place = place
         self._emit = emit
         self._sleep = sleep
-        self._marks: deque[BeginUtterance | CommitUtterance] = deque(maxlen=256)
+        self._marks: deque[_Mark] = deque(maxlen=256)
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -165,18 +171,22 @@ class _ScriptedEar:
                 await self._follow(self._marks.popleft())
 
     def submit(self, command: EarCommand) -> None:
-        if isinstance(command, BeginUtterance | CommitUtterance):
+        if isinstance(command, BeginUtterance | PeekUtterance | CommitUtterance):
             self._marks.append(command)
             self._wake.set()
 
     async def close(self) -> None:
         self._marks.clear()
 
-    async def _follow(self, mark: BeginUtterance | CommitUtterance) -> None:
+    async def _follow(self, mark: _Mark) -> None:
         line = self._place.line(self._place.heard)
         if isinstance(mark, BeginUtterance):
             for text in line.partials:
                 self._emit(Transcript(mark.utterance, text, final=False))
+            return
+        if isinstance(mark, PeekUtterance):
+            if line.settles:
+                self._emit(Transcript(mark.utterance, line.heard, final=False, settled=True))
             return
         self._place.heard += 1
         if line.hear_ms:

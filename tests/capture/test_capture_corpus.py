@@ -10,12 +10,15 @@ import msgspec
 import pytest
 
 from teamscall.audio import vad
+from teamscall.calls import conversation, listening
 from teamscall.calls import settings as limits
 from teamscall.calls.deadair import DeadAir
+from teamscall.calls.events import LinkLost
 from teamscall.calls.floor import Floor
 from teamscall.calls.listening import Listening
 from teamscall.calls.playout import Playout
 from teamscall.calls.speaking import Speaking
+from teamscall.calls.turnbook import TurnBook
 from teamscall.capture import diff
 from teamscall.capture.reader import Capture, read
 from teamscall.capture.records import Did, Step
@@ -37,12 +40,14 @@ HOLDS = {
     "group": ["ParticipantsSeen", "Say", "Interrupted", "Pressed"],
     "hostile-gateway": ["Respond", "TurnEnded"],
     "idle": ["ParticipantsSeen", "Pressed", "Say", "HangUp"],
+    "lost": [">LinkLost", "TurnEnded", "CallClosed"],
     "noise": [">LinkLost", ">LinkResumed", "CarriedOn"],
     "operator": [">SpeakRequested", ">EndRequested", "Interrupted", "HangUp"],
     "outbound": ["CallAnswered", "Say", "HangUp"],
     "realtime": [">SpeechStarted", ">SpeechStopped", ">EngineUsage", "Interrupted"],
     "resume": [">LinkLost", ">LinkResumed"],
     "standin-question": ["GateChanged", "Respond", "TurnEnded"],
+    "think-ahead": ["PeekUtterance", "Respond", "CancelAnswer", "ConfirmAnswer"],
     "think-fails": ["TurnEnded", "EngineTrouble"],
     "time-limit": [">TimePassed", "Say", "HangUp"],
     "two-questions": ["Fill", "Said", "HangUp"],
@@ -129,6 +134,35 @@ def keys_are_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DeadAir, "heard", lambda self, now: None)
 
 
+def a_longer_wait_for_the_muted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "LAPSE_S", 0.7)
+
+
+def nobody_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forever(self: Any, event: Any, now: float) -> None:
+        self._speaking.playout.lose(now)
+
+    monkeypatch.setitem(conversation._REACTIONS, LinkLost, forever)
+
+
+def what_was_thought_ahead_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    confirm = Speaking._confirm
+
+    def shorter(self: Any, turn: Any, now: float) -> None:
+        del turn.kept[0]
+        confirm(self, turn, now)
+
+    monkeypatch.setattr(Speaking, "_confirm", shorter)
+
+
+def every_greeting_can_be_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TurnBook, "new", _interruptible(TurnBook.new))
+
+
+def _interruptible(new: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, kind, now, interruptible=True: new(self, kind, now)
+
+
 def orders_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Speaking, "saying_what_was_asked", True)
 
@@ -140,6 +174,10 @@ def orders_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         (no_retry_phrase, "think-fails", "turn-began has another kind"),
         (keys_are_no_sign_of_life, "idle", "turn-began was not expected here"),
         (orders_wait, "operator", "flush on the wire did not come here"),
+        (a_longer_wait_for_the_muted, "lost", "commit-utterance did not come here"),
+        (nobody_is_hung_up_on, "lost", "turn-ended did not come here"),
+        (what_was_thought_ahead_is_cut, "think-ahead", "audio-out on the wire"),
+        (every_greeting_can_be_cut, "think-ahead", "audio-out on the wire did not come here"),
         (a_longer_pause, "csharp-question", "commit-utterance did not come here; it came "),
         (no_backchannels, "backchannel", "turn-ended came instead of carried-on"),
         (nothing_is_sent_again, "resume", "audio-out on the wire has another seq"),

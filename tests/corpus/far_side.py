@@ -1,7 +1,8 @@
 """Run a bridge for one call and play what no command plays: ``far_side.py WHAT -- COMMAND...``.
 
 ``resume``: a C# gateway whose socket breaks in the middle of the answer, and that goes on
-with another one. ``hostile``: a StandIn that sends everything that a bridge must survive.
+with another one; ``lost``: one that does not. ``hostile``: a StandIn that sends everything
+that a bridge must survive.
 ``emulate ARGS``: `teamscall emulate ARGS` against it; ``+ SECOND VERB ARGS`` after these is a
 command of the operator's in that second of it. ``COMMAND`` is a `teamscall serve`.
 """
@@ -43,43 +44,68 @@ LOST_FRAMES = 5  # that were on their way when the socket broke
 URL = re.compile(r"wss?://127\.0\.0\.1:\d+\S*")
 
 
+def say(socket: ClientConnection, event: wire.FromGateway) -> None:
+    """One message of a C# gateway."""
+    socket.send((csharp.encode_from_gateway(event) or b"").decode())
+
+
+def frames_of(parts: list[str]) -> list[bytes]:
+    """A caller's sound, see ``caller.py``."""
+    pcm = sound(parts)
+    return [pcm[at : at + FRAME_BYTES] for at in range(0, len(pcm), FRAME_BYTES)]
+
+
+def speak(socket: ClientConnection, call_id: str, frames: list[bytes], numbers: range) -> int:
+    """Each frame in its time; the last of the bot's that came meanwhile."""
+    last = -1
+    began = time.monotonic() - numbers.start * FRAME_S
+    for number in numbers:
+        say(socket, wire.AudioIn(call_id, number, frames[number]))
+        left = began + (number + 1) * FRAME_S - time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            while left > 0:
+                message = csharp.decode_to_gateway(socket.recv(timeout=left))
+                last = message.seq if isinstance(message, wire.AudioOut) else last
+                left = began + (number + 1) * FRAME_S - time.monotonic()
+    return last
+
+
+def begin(socket: ClientConnection, call_id: str) -> None:
+    """Until the caller may speak."""
+    say(socket, wire.AuthRequested(call_id, "corpus", CALLER))
+    socket.recv(timeout=10)
+    say(socket, wire.CallStarted(call_id, CALLER))
+
+
 def resume(url: str) -> None:
     """The socket breaks in the middle of the answer; the gateway has not got its last frames."""
     call_id = "corpus-resume"
     headers = {BRIDGE_SECRET_HEADER: SECRET}
-    pcm = sound(["s0.3", "v0.6", "s4"])
-    frames = [pcm[at : at + FRAME_BYTES] for at in range(0, len(pcm), FRAME_BYTES)]
-
-    def say(socket: ClientConnection, event: wire.FromGateway) -> None:
-        socket.send((csharp.encode_from_gateway(event) or b"").decode())
-
-    def speak(socket: ClientConnection, numbers: range) -> int:
-        """Each frame in its time; the last of the bot's that came meanwhile."""
-        last = -1
-        began = time.monotonic() - numbers.start * FRAME_S
-        for number in numbers:
-            say(socket, wire.AudioIn(call_id, number, frames[number]))
-            left = began + (number + 1) * FRAME_S - time.monotonic()
-            with contextlib.suppress(TimeoutError):
-                while left > 0:
-                    message = csharp.decode_to_gateway(socket.recv(timeout=left))
-                    last = message.seq if isinstance(message, wire.AudioOut) else last
-                    left = began + (number + 1) * FRAME_S - time.monotonic()
-        return last
-
+    frames = frames_of(["s0.3", "v0.6", "s4"])
     with connect(url, additional_headers=headers, close_timeout=0.1) as socket:
-        say(socket, wire.AuthRequested(call_id, "corpus", CALLER))
-        socket.recv(timeout=10)
-        say(socket, wire.CallStarted(call_id, CALLER))
-        last = speak(socket, range(110))
+        begin(socket, call_id)
+        last = speak(socket, call_id, frames, range(110))
         assert last > LOST_FRAMES, "the answer has not begun"
         socket.socket.shutdown(SHUT_RDWR)
     time.sleep(0.6)
     with connect(url, additional_headers=headers) as again:
         say(again, wire.CallResumed(call_id, last - LOST_FRAMES))
-        speak(again, range(140, len(frames)))
+        speak(again, call_id, frames, range(140, len(frames)))
         say(again, wire.CallEnded(call_id, "hangup-user"))
         time.sleep(0.2)
+
+
+def lost(url: str) -> None:
+    """The caller mutes at the last word, so no frame comes any more; the socket breaks in the
+    middle of the answer and never comes back."""
+    frames = frames_of(["s0.3", "v0.6", "s0.1"])
+    headers = {BRIDGE_SECRET_HEADER: SECRET}
+    with connect(url, additional_headers=headers, close_timeout=0.1) as socket:
+        begin(socket, "corpus-lost")
+        speak(socket, "corpus-lost", frames, range(len(frames)))
+        time.sleep(1.9)
+        socket.socket.shutdown(SHUT_RDWR)
+    time.sleep(1.5)
 
 
 def hostile(url: str) -> None:
@@ -177,6 +203,8 @@ def main() -> None:
     url = urls[standin]
     if what == "resume":
         resume(url)
+    elif what == "lost":
+        lost(url)
     elif what == "hostile":
         hostile(url)
     else:

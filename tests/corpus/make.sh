@@ -71,6 +71,18 @@ if wanted resume; then
   far_side resume -- $serve $(scripted barge-in)
   keep resume
 fi
+if wanted lost; then
+  far_side lost -- $serve $(scripted barge-in) --set bridge.resume_grace_ms=1000
+  keep lost
+fi
+if wanted think-ahead; then
+  caller v04.wav v0.4; caller v03s06v03.wav v0.3 s0.6 v0.3
+  cp "$here/scripts/think-ahead.caller.toml" .
+  far_side emulate --script think-ahead.caller.toml --call-id corpus-think-ahead --quiet \
+    -- $serve $(scripted think-ahead) --set inbound.greeting="Well well well well well well." \
+    --set inbound.greeting_interruptible=false
+  keep think-ahead
+fi
 if wanted hostile-gateway; then
   far_side hostile -- $serve $(scripted question)
   keep hostile-gateway
