@@ -65,7 +65,9 @@ def echo(name: str, delay_ms: int, db: float) -> np.ndarray[tuple[int], np.dtype
 
 @pytest.mark.parametrize("name", sorted(PATHS))
 @pytest.mark.parametrize("db", [-6, -12, -18, -30])
-@pytest.mark.parametrize("delay_ms", [0, 40, 120, 250, 400, 700])
+@pytest.mark.parametrize(
+    "delay_ms", [0, 120, 400, *(pytest.param(n, marks=pytest.mark.load) for n in (40, 250, 700))]
+)
 def test_it_interrupts_nothing_and_is_not_heard_as_words(
     name: str, db: float, delay_ms: int
 ) -> None:

@@ -331,6 +331,7 @@ def test_prepared_phrases_are_cached(stage: Stage) -> None:
     stage.run(check)
 
 
+@pytest.mark.load
 @pytest.mark.offline
 def test_stopping_the_offline_engine_leaves_no_process() -> None:
     from teamscall.engines.offline.engine import OfflineEngine
