@@ -40,7 +40,9 @@ OPEN = "Open"
 NO_FRAME = -1
 
 
-class _Record(msgspec.Struct, frozen=True, array_like=True):
+# Records are trees without cycles: untracked by the garbage collector, which would go through
+# the million of an hour's call again and again.
+class _Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     pass
 
 
@@ -85,7 +87,7 @@ class Frame(_Record, frozen=True, tag="frame"):
     side: Literal["", "bridge", "emulator"] = ""
 
 
-class Event(msgspec.Struct, frozen=True, array_like=True):
+class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A struct by its class's name and its fields; ``elided``: the lengths in bytes of the
     fields that were replaced by nothing."""
 

@@ -56,7 +56,7 @@ class Unknown(msgspec.Struct, frozen=True):
     end_ms: float
 
 
-class _Piece(msgspec.Struct, frozen=True):
+class _Piece(msgspec.Struct, frozen=True, gc=False):
     at: float  # seconds since the beginning
     pcm: bytes
     seq: int
