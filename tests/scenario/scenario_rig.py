@@ -60,6 +60,7 @@ def settings(mode: Any, control: str) -> Config:
         serve=Serve(port=0, close_timeout_ms=1000),
         standin=StandIn(enabled=True, port=0, secret=Secret(SECRET)),
         control=configuration.Control(enabled=bool(control), socket=control),
+        streaming=configuration.Streaming(silence_duration_ms=300),
     )
 
 

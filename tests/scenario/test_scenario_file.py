@@ -219,7 +219,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 KEYS = st.sampled_from([*reading.KINDS, "within", "quiet", "source", "note", "voice", "x"])
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.dictionaries(KEYS, VALUES, max_size=3))
 def test_no_step_is_junk_enough_to_raise(table: dict[str, Any]) -> None:
     told: list[str] = []
@@ -231,7 +231,7 @@ def test_no_step_is_junk_enough_to_raise(table: dict[str, Any]) -> None:
 TABLES = st.dictionaries(st.sampled_from([*file._TOP, "x"]), VALUES | st.lists(VALUES, max_size=3))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(TABLES)
 def test_no_file_is_junk_enough_to_raise(table: dict[str, Any]) -> None:
     problems: list[str] = []

@@ -168,6 +168,21 @@ def test_a_threshold_that_was_never_measured_does_not_hold(tmp_path: Path) -> No
     assert nobody.problems == ("pacing_p95_ms: never measured", "gaps: never measured")
 
 
+def test_a_bot_that_spoke_on_was_never_silent_in_time(tmp_path: Path) -> None:
+    heeded, ignored = played(measures(stops=(50.0,))), played(measures(stops=(60.0, None)))
+    asked = scenario(tmp_path, "barge_in_max_ms = 100")
+    assert summed_up(asked, calls(heeded, heeded)).passed
+    assert summed_up(asked, calls(heeded, ignored)).problems == (
+        "barge_in_max_ms: the bot spoke on after 1 of 3 barge-ins",
+    )
+    before = baseline.Baseline(
+        version=1, name="a", calls=2, figures=figures_of(calls(heeded, heeded)).by_name()
+    )
+    assert baseline.worse(before, figures_of(calls(heeded, ignored)).by_name()) == [
+        "spoke_on: 1, it was 0"
+    ]
+
+
 def test_failed_calls_fail_a_run_unless_so_many_may(tmp_path: Path) -> None:
     some = calls(played(measures(100.0)), played(measures(100.0), "failed"), None)
     load = summed_up(scenario(tmp_path), some)
@@ -214,6 +229,7 @@ def test_a_baseline_tells_what_got_worse(tmp_path: Path) -> None:
         "barge_in_max_ms: never measured; it was 50",
         "first_sound_p95_ms: 1300, it was 1000, 30 % more",
         "gaps: 1, it was 0",
+        "spoke_on: never measured; it was 0",
     ]
 
 

@@ -205,6 +205,11 @@ def test_a_call_that_is_over_fails_what_still_needs_it(tmp_path: Path) -> None:
     stage.run(3)
     assert stage.states() == ["failed", "skipped", "skipped"]
     assert stage.why(1) == "the call was over: time-limit"
+    stage = Stage(tmp_path, 'wait_for = "answer"')
+    stage.run(0.2)
+    stage.get(HangUp("call", "time-limit"))
+    stage.run(1)
+    assert stage.why(1).startswith("the bot was not heard before the call was over (time-limit")
 
 
 def test_silence_that_is_expected_is_broken_by_the_first_sound(tmp_path: Path) -> None:
