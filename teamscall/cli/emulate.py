@@ -316,7 +316,9 @@ def emulate(
     ] = None,
     save_baseline: Annotated[
         Path | None,
-        typer.Option(help="Write this run's figures to this file.", rich_help_panel=_SCRIPT),
+        typer.Option(
+            help="Write this run's figures to this file, if it passed.", rich_help_panel=_SCRIPT
+        ),
     ] = None,
     tolerance: Annotated[
         float | None,

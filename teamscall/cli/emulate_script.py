@@ -159,8 +159,11 @@ async def act(options: Options, view: ScriptView) -> ExitCode:
                 hear=hear,
                 tap=None if far_side is None else far_side.tap,
                 baseline=before,
+                stop=stage.stop,
             )
     files = _files(options, load, tracks, outs, stereos)
+    if options.save_baseline is not None and not load.passed:
+        view.warn("the run did not pass: its figures are no baseline, and none was written")
     if stage.lost is not None:
         raise stage.lost
     view.result(load, files)
@@ -168,15 +171,18 @@ async def act(options: Options, view: ScriptView) -> ExitCode:
 
 
 class _Stage:
-    """Tells the view, and hangs up all calls when nobody reads any more or a signal came."""
+    """Tells the view; when nobody reads any more or a signal came, hangs up all calls and has
+    no more placed."""
 
     def __init__(self, view: ScriptView, controls: list[Controls]) -> None:
         self.connected = False
+        self.stop = asyncio.Event()
         self.lost: OutputLost | None = None
         self._view = view
         self._controls = controls
 
     def interrupt(self) -> None:
+        self.stop.set()
         for one in self._controls:
             one.hang_up("interrupted", interrupted=True)
 
@@ -301,7 +307,7 @@ def _files(
     for number, (out, stereo, sound) in enumerate(zip(outs, stereos, tracks, strict=True), 1):
         for option, name in write(out, stereo, sound).items():
             files[option if len(tracks) == 1 else f"{option}{number}"] = name
-    if options.save_baseline is not None:
+    if options.save_baseline is not None and load.passed:
         name, calls = load.name, load.figures.calls
         try:
             options.save_baseline.write_bytes(earlier.written(name, calls, load.figures.by_name()))

@@ -206,7 +206,7 @@ def _many(load: Load) -> list[str]:
     lines = [
         f"calls        {figures.calls}, {figures.failed_calls} failed",
         f"answers      {_spread(figures.responses)}",
-        f"barge-ins    {_spread(figures.barge_ins)}",
+        f"barge-ins    {_spread(figures.barge_ins)}{_spoke_on(figures.spoke_on)}",
         f"first sound  {_spread(figures.first_sound)}",
         f"gaps         {'never measured' if figures.gaps is None else figures.gaps}",
     ]
@@ -218,10 +218,15 @@ def _many(load: Load) -> list[str]:
     failed = [call for call in load.calls if call.cause]
     for call in failed[:_MAX_CALLS_SHOWN]:
         why = call.error if call.played is None else call.played.headline()
-        lines += _wrapped(f"call {call.number} ({printable(call.call_id, 40)}): {why}", "  ", 4)
+        which = f" ({printable(call.call_id, 40)})" if call.call_id else ""
+        lines += _wrapped(f"call {call.number}{which}: {why}", "  ", 4)
     if len(failed) > _MAX_CALLS_SHOWN:
         lines.append(f"  and {len(failed) - _MAX_CALLS_SHOWN} more")
     return lines
+
+
+def _spoke_on(count: int | None) -> str:
+    return f"; after {count} more the bot spoke on" if count else ""
 
 
 def _spread(spread: Spread) -> str:

@@ -28,6 +28,7 @@ COMPARED = (
     "barge_in_max_ms",
     "first_sound_p95_ms",
     "gaps",
+    "spoke_on",
     "failed_calls",
 )
 

@@ -53,7 +53,8 @@ class CallOf(msgspec.Struct, frozen=True, rename="camel"):
 
 class Figures(msgspec.Struct, frozen=True, rename="camel"):
     """Over all calls, from the sound; a spread without samples was never measured. ``pacing``
-    is the worst call's p95 of how late the emulator itself was."""
+    is the worst call's p95 of how late the emulator itself was. ``spoke_on``: barge-ins after
+    which the bot did not fall silent; None: there was no barge-in."""
 
     calls: int
     failed_calls: int
@@ -62,6 +63,7 @@ class Figures(msgspec.Struct, frozen=True, rename="camel"):
     first_sound: Spread = Spread()
     pacing_p95_ms: float | None = None
     gaps: int | None = None
+    spoke_on: int | None = None
 
     def by_name(self) -> dict[str, float | None]:
         """As thresholds and baselines name them; None: never measured."""
@@ -78,6 +80,7 @@ class Figures(msgspec.Struct, frozen=True, rename="camel"):
             "first_sound_p95_ms": of(self.first_sound, "p95"),
             "pacing_p95_ms": self.pacing_p95_ms,
             "gaps": self.gaps,
+            "spoke_on": self.spoke_on,
             "failed_calls": float(self.failed_calls),
         }
 
@@ -126,20 +129,25 @@ async def play_many(
     hear: Callable[[bytes], None] | None = None,
     tap: Tap | None = None,
     baseline: Baseline | None = None,
+    stop: asyncio.Event | None = None,
 ) -> Load:
     """Play the script in ``calls`` calls, their beginnings spread evenly over ``ramp_s``.
 
-    ``controls`` and ``tracks``: of each call, where given.
+    ``controls`` and ``tracks``: of each call, where given. ``stop``: once it is set, no call
+    is placed any more; those that are on are for their controls to end.
 
     Raises:
         TeamscallError: there is only one call, and it could not be made.
     """
     watch = watch or Watch()
+    stop = stop or asyncio.Event()
     together = _Together(calls)
     done: list[CallOf] = []
 
     async def one(number: int) -> None:
-        await asyncio.sleep(ramp_s * (number - 1) / max(1, calls - 1))
+        if await _stopped(stop, ramp_s * (number - 1) / max(1, calls - 1)):
+            together.leave()
+            return
         own = plan if calls == 1 else _as_another(plan, number)
         call = await _call(number, own)
         done.append(call)
@@ -180,7 +188,21 @@ async def play_many(
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     done.sort(key=lambda call: call.number)
-    return summed_up(scenario, tuple(done), baseline)
+    load = summed_up(scenario, tuple(done), baseline)
+    if len(done) < calls:
+        reason = f"stopped when {len(done)} of {calls} calls were placed"
+        load = msgspec.structs.replace(load, verdict="interrupted", reason=reason)
+    return load
+
+
+async def _stopped(stop: asyncio.Event, seconds: float) -> bool:
+    """Wait so long; True as soon as ``stop`` is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def summed_up(
@@ -218,6 +240,7 @@ def figures_of(calls: Sequence[CallOf]) -> Figures:
     responses, barge_ins, first = Samples(), Samples(), Samples()
     pacing: list[float] = []
     gaps: int | None = None
+    spoke_on: int | None = None
     for played in (call.played for call in calls):
         if played is None:
             continue
@@ -229,8 +252,10 @@ def figures_of(calls: Sequence[CallOf]) -> Figures:
         for response in measures.responses:
             responses.add(response.latency_ms / 1000)
         for barge_in in measures.barge_ins:
-            if barge_in.stopped_after_ms is not None:
-                barge_ins.add(barge_in.stopped_after_ms / 1000)
+            stopped = barge_in.stopped_after_ms
+            spoke_on = (spoke_on or 0) + (stopped is None)
+            if stopped is not None:
+                barge_ins.add(stopped / 1000)
         if measures.first_sound_ms is not None:
             first.add(measures.first_sound_ms / 1000)
     return Figures(
@@ -241,12 +266,16 @@ def figures_of(calls: Sequence[CallOf]) -> Figures:
         first.spread(),
         max(pacing, default=None),
         gaps,
+        spoke_on,
     )
 
 
 def broken_thresholds(wanted: script.Thresholds, figures: Figures) -> list[str]:
-    """Which of them do not hold; what was never measured does not."""
+    """Which of them do not hold; what was never measured does not, nor how fast a bot is
+    silent that spoke on."""
     found = figures.by_name()
+    ignored = figures.spoke_on or 0
+    barge_ins = figures.barge_ins.count + ignored
     out: list[str] = []
     for name in wanted.__struct_fields__:
         limit = getattr(wanted, name)
@@ -257,6 +286,8 @@ def broken_thresholds(wanted: script.Thresholds, figures: Figures) -> list[str]:
             out.append(f"{name}: never measured")
         elif value > limit:
             out.append(f"{name}: {value:.0f}, more than {limit:.0f}")
+        if name.startswith("barge_in") and ignored:
+            out.append(f"{name}: the bot spoke on after {ignored} of {barge_ins} barge-ins")
     return out
 
 
@@ -267,10 +298,14 @@ class _Together:
         self._left = calls
         self._all = asyncio.Event()
 
-    async def over(self) -> None:
+    def leave(self) -> None:
+        """One call less to wait for."""
         self._left -= 1
         if self._left <= 0:
             self._all.set()
+
+    async def over(self) -> None:
+        self.leave()
         await self._all.wait()
 
 

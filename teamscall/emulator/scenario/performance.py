@@ -303,13 +303,13 @@ class Performance:
 
         if not (yield from self._until(spoken, action.within_s)):
             was = f"only for {longest * FRAME_MS} ms" if longest else "not at all"
-            raise StepFailed(f"the bot spoke {was} within {action.within_s:g} s")
+            raise StepFailed(f"the bot spoke {was} {self._in_time(action.within_s)}")
         yield from self._speak(action.speech)
 
     def _sound(self, action: script.WaitForSound) -> _Waits:
         if action.sound == "speech":
             if not (yield from self._until(lambda: self._bot_since is not None, action.within_s)):
-                raise StepFailed(f"the bot was not heard within {action.within_s:g} s")
+                raise StepFailed(f"the bot was not heard {self._in_time(action.within_s)}")
             return
         answer = action.sound == "answer"
         if not (
@@ -318,12 +318,11 @@ class Performance:
             what = "spoke on" if self._bot_since is not None else "was not heard"
             if self._bot_since is None and self._has_spoken(answer):
                 what = f"was not silent for {action.quiet_s:g} s"
-            raise StepFailed(f"the bot {what} within {action.within_s:g} s")
+            raise StepFailed(f"the bot {what} {self._in_time(action.within_s)}")
 
     def _event(self, action: script.WaitForEvent) -> _Waits:
         if not (yield from self._until(lambda: self._came(action.event), action.within_s)):
-            gone = f": the call was over ({self._over})" if self._over else ""
-            raise StepFailed(f"no {action.event} came within {action.within_s:g} s{gone}")
+            raise StepFailed(f"no {action.event} came {self._in_time(action.within_s)}")
 
     def _word(self, action: script.WaitForWord) -> _Waits:
         wanted = words_of(action.words)
@@ -403,6 +402,9 @@ class Performance:
                 return False
             yield
         return True
+
+    def _in_time(self, seconds: float) -> str:
+        return f"before the call was over ({self._over})" if self._over else f"within {seconds:g} s"
 
     def _question(self) -> None:
         """The caller asks something of the bot: what counts begins anew."""
