@@ -289,7 +289,7 @@ class Reloading:
         return Reloaded(
             changed=plan.changed,
             needs_restart=plan.needs_restart,
-            warnings=plan.source.loaded.warnings,
+            warnings=tuple(map(str, plan.source.loaded.warnings)),  # plain, to be encoded
         )
 
     async def _retire(self, engine: Engine) -> None:

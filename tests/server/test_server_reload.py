@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 from bridge_rig import BRIDGE_SECRET, STANDIN_SECRET
 from faults_rig import Caller, Probe, Site, calling, until
@@ -176,6 +177,7 @@ def test_changed_keys_are_named_and_new_calls_follow_them(
             )
             assert told.needs_restart == ()
             assert [w for w in told.warnings if "tools have no effect" in w]
+            assert b"tools have no effect" in msgspec.json.encode(told)  # as it is answered
             assert await site.answered("after", "v")
             assert not await site.answered("other", "u")
             assert site.said("after") == "Welcome."
