@@ -70,8 +70,20 @@ def diagnose(line: Line, seen: Seen) -> tuple[Kind, Finding]:
     if answer.status == 0:
         return "TC-HTTP", _no_http(line, answer)
     if ours(answer):
+        if answer.status == 400 and seen.plain.status == 400 and ours(seen.plain):
+            return "TC-HTTP", _not_http_to_us(line)
         return _by_the_bridge(line, answer)
     return _by_a_proxy(line, seen)
+
+
+def _not_http_to_us(line: Line) -> Finding:
+    return failed(
+        "What the proxy sends to the bridge does not begin as a request of HTTP (400): most "
+        "likely it puts the PROXY protocol before it.",
+        "Take it off (HAProxy: no send-proxy on the server's line; nginx: no proxy_protocol on; "
+        f"in the stream block), and let the upstream {line.own.port} have plain HTTP/1.1.",
+        status=400,
+    )
 
 
 def _of_direct(line: Line, answer: Answer) -> Finding | None:
@@ -166,7 +178,8 @@ def _by_the_bridge(line: Line, answer: Answer) -> tuple[Kind, Finding]:
             f"Through the registered address the bridge refuses what it accepts directly ({status})"
             f": the {header} headers do not arrive, or were changed; or the address leads to "
             "another bridge.",
-            f"Let the proxy pass {header} as it is (no request header is to be deleted or set), "
+            f"Let the proxy pass {header} as it is (no request header is to be deleted or set"
+            f"{'; the call id in the path is signed too' if line.dialect == 'standin' else ''}), "
             f"and see that its upstream is port {line.own.port} of this machine.",
             status=status,
         )
@@ -231,6 +244,13 @@ def _by_a_proxy(line: Line, seen: Seen) -> tuple[Kind, Finding]:
     who = f"{server}, a proxy," if server else "A proxy"
     facts: dict[str, Fact] = {"status": status, "server": server}
     page = "text/html" in answer.header("content-type").lower()
+    if status in (400, 495, 496) and b"SSL certificate" in answer.body:
+        return "TC-HTTP", failed(
+            f"{who} asks for a certificate of the client ({status}): no gateway has one.",
+            f"Take that off for {line.own_path} (nginx: ssl_verify_client off; HAProxy: no verify "
+            "required on the bind): the bridge's secret is the proof.",
+            **facts,
+        )
     if 300 <= status < 400:
         to = answer.header("location")
         if _leads_to_login(to):
@@ -242,7 +262,7 @@ def _by_a_proxy(line: Line, seen: Seen) -> tuple[Kind, Finding]:
             )
         return "TC-HTTP", failed(
             f"{who} redirects ({status}) to {to or 'nowhere'}: no gateway follows that.",
-            f"Register {_of_redirect(line, to)}, or take the redirect off for {line.own_path}.",
+            f"{_of_redirect(line, to)}ake the redirect off for {line.own_path}.",
             location=to,
             **facts,
         )
@@ -257,8 +277,16 @@ def _by_a_proxy(line: Line, seen: Seen) -> tuple[Kind, Finding]:
     if status == 403:
         return "TC-HTTP", failed(
             f"{who} forbids it (403).",
-            "Allow the other side's addresses and WebSockets there (a firewall for web "
-            "applications, an allow list, a tunnel's access policy).",
+            "Allow the other side's addresses and WebSockets there (nginx: deny; HAProxy: "
+            "http-request deny; a firewall for web applications, a tunnel's access policy).",
+            **facts,
+        )
+    if status == 429 or (status == 503 and "nginx" in server.lower()):
+        # An upstream that is away is 502 or 504 there.
+        return "TC-HTTP", failed(
+            f"{who} turns the call away by itself ({status}): a limit, or a page for maintenance.",
+            f"Take it off for {line.own_path} (nginx: limit_req, limit_conn, return 503; HAProxy: "
+            "http-request deny or return): one machine may make many calls.",
             **facts,
         )
     if status in (502, 503, 504):
@@ -295,11 +323,17 @@ def _leads_to_login(location: str) -> bool:
 
 
 def _of_redirect(line: Line, location: str) -> str:
-    """The address to register, where the redirect only changes the scheme or the host."""
+    """What to register, where the redirect changes the scheme or the host alone; the beginning
+    of a sentence that goes on with taking it off."""
     if location.startswith(("https://", "http://")):
         place = location.removesuffix("/").partition("?")[0]
         head = place.partition(line.parts.path)[0] if line.parts.path in place else ""
         if head:
             scheme = "wss" if head.startswith("https") else "ws"
-            return printable(f"{scheme}{head[head.index(':') :]}{line.parts.path}")
-    return "the address that it leads to"
+            better = f"{scheme}{head[head.index(':') :]}{line.parts.path}"
+            if (
+                better != f"{scheme}{line.url[line.url.index(':') :]}"
+                or (scheme == "wss") != line.address.tls
+            ):
+                return f"Register {printable(better)}, or t"
+    return "T"

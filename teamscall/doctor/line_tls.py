@@ -88,7 +88,8 @@ async def _speaks(site: Site, line: Line) -> Finding:
     if not address.tls:
         found = await knock(address, "/healthz", (("Connection", "close"),))
         # nginx says 400 to plain HTTP on a TLS port; others say nothing that is HTTP.
-        if found.status not in (0, 400):
+        # One that keeps plain HTTP waiting has read it.
+        if found.status not in (0, 400) or found.trouble == "timeout":
             return skipped("The address is not encrypted.")
         secure = await _shake(address)
         if secure.cert is not None:
@@ -102,6 +103,14 @@ async def _speaks(site: Site, line: Line) -> Finding:
     if found_tls.cert is not None:
         return ok(f"{where} speaks {found_tls.version}.", version=found_tls.version)
     problem = found_tls.problem
+    if "UNRECOGNIZED_NAME" in problem:
+        return failed(
+            f"What answers at {where} knows no host {printable(address.host)}: it ends the "
+            "handshake (SNI).",
+            f"Give it a host of that name (nginx: server_name {printable(address.host)}; HAProxy: "
+            "a certificate for it), or register the name that it has.",
+            openssl=problem,
+        )
     if problem in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return failed(
             f"{where} does not speak TLS, and the registered address is {line.parts.scheme}://.",

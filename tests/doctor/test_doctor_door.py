@@ -40,7 +40,10 @@ def proxy(status: int, *headers: tuple[str, str], body: bytes = b"<html>") -> An
         (proxy(401, ("www-authenticate", 'Basic realm="x"')), "TC-HTTP", "401 Basic"),
         (proxy(403), "TC-HTTP", "forbids"),
         (proxy(502), "TC-HTTP", "does not reach the bridge"),
-        (proxy(503), "TC-HTTP", "does not reach the bridge"),
+        (proxy(503), "TC-HTTP", "by itself (503)"),
+        (proxy(429), "TC-HTTP", "by itself (429)"),
+        (Answer(503, (), b"<html>"), "TC-HTTP", "does not reach the bridge"),
+        (proxy(400, body=b"No required SSL certificate was sent"), "TC-HTTP", "of the client"),
         (proxy(504), "TC-HTTP", "does not reach the bridge"),
         (proxy(200, ("content-type", "text/html")), "TC-HTTP", "web page"),
         (proxy(404), "TC-PATH", "proxy has nothing"),
@@ -86,6 +89,21 @@ def test_a_redirect_to_https_says_what_to_register() -> None:
     answer = proxy(301, ("location", f"https://bot.example.com{PATH}"))
     _, found = diagnose(where, Seen(answer, FINE, Answer()))
     assert f"Register wss://bot.example.com{PATH}" in found.remedy
+
+
+def test_a_redirect_to_a_slash_is_not_answered_with_what_is_registered() -> None:
+    _, found = diagnose(
+        line(), Seen(proxy(301, ("location", f"https://bot.example.com{PATH}/")), FINE, Answer())
+    )
+    assert "Register" not in found.remedy
+    assert "ake the redirect off" in found.remedy
+
+
+def test_what_the_bridge_cannot_read_at_all_is_no_missing_header() -> None:
+    bad = ours(400, "bad request")
+    kind, found = diagnose(line(), Seen(bad, FINE, bad))
+    assert kind == "TC-HTTP"
+    assert "send-proxy" in found.remedy
 
 
 @pytest.mark.parametrize(
