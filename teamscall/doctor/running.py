@@ -93,6 +93,7 @@ class _Run:
         self._tell = on_progress
         self._done = {check.id: asyncio.Event() for check in checks}
         self._outcomes: dict[str, Outcome] = {}
+        self._begun: set[str] = set()
         self._causes: dict[str, str] = {}  # of what is in the way: the check that failed
 
     async def all(self, total_s: float) -> tuple[Outcome, ...]:
@@ -111,7 +112,19 @@ class _Run:
         except TimeoutError:
             for check in self._checks:
                 if check.id not in self._outcomes:
-                    self._end(check, failed(f"Not done after {total_s:g} s.", _SLOW), 0.0)
+                    self._cut(check, total_s)
+
+    def _cut(self, check: Check, total_s: float) -> None:
+        """The end of the whole run: only what was under way is to blame."""
+        if check.id in self._begun:
+            self._causes[check.id] = check.id
+            self._end(check, failed(f"Not done after {total_s:g} s.", _SLOW), 0.0)
+            return
+        cause = next((self._causes[name] for name in check.after if name in self._causes), "")
+        if cause:
+            self._causes[check.id] = cause
+        why = f"{cause} is in the way." if cause else f"{total_s:g} s were over before its turn."
+        self._end(check, skipped(why), 0.0)
 
     async def _one(self, check: Check) -> None:
         for name in check.after:
@@ -122,6 +135,7 @@ class _Run:
             self._causes[check.id] = cause
             self._end(check, skipped(f"{cause} is in the way."), 0.0)
             return
+        self._begun.add(check.id)
         self._tell(check, None)
         began = time.monotonic()
         finding = await self._found(check)
