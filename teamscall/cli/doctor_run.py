@@ -54,6 +54,7 @@ def run(options: Options) -> ExitCode:
         checks = tuple(check for check in checks if check.group != "call")
         if not checks:
             raise typer.BadParameter("a call needs somebody to be called", param_hint="--call")
+    _check_ca(options.ca)
     site = make_site(options)
     total_s = options.timeout_s or (THOROUGH_TIMEOUT_S if options.thorough else TOTAL_TIMEOUT_S)
     if options.call and options.timeout_s is None:
@@ -75,6 +76,23 @@ def run(options: Options) -> ExitCode:
     else:
         doctor_view.print_table(outcomes)
     return code
+
+
+def _check_ca(path: str) -> None:
+    """Raises: typer.BadParameter, the file of ``--ca`` holds no certificate that can be read."""
+    if not path:
+        return
+    import ssl
+
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        why = "holds no certificate in PEM"
+    except OSError as error:
+        why = f"cannot be read: {error.strerror}"
+    else:
+        return
+    raise typer.BadParameter(f"{path} {why}", param_hint="--ca")
 
 
 def list_checks(options: Options) -> None:

@@ -8,12 +8,13 @@ import errno
 import os
 import socket
 import ssl
+import stat
 from pathlib import Path
 
 from teamscall.doctor import findings
 from teamscall.doctor.bridge import Listener, Running, listeners, running
 from teamscall.doctor.certificates import expiry, read_pem
-from teamscall.doctor.checks import Check, Finding, Site, failed, ok, skipped
+from teamscall.doctor.checks import Check, Finding, Site, failed, ok, skipped, warning
 from teamscall.doctor.here_disk import journal_path
 from teamscall.doctor.knocking import Address, knock
 from teamscall.doctor.ports import Holder, holder, name_of
@@ -239,7 +240,21 @@ def _usable(cert: str, key: str, now: datetime.datetime) -> Finding:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no certificate"
         return failed(f"{shown} cannot be used: {reason}.", "Give PEM files.")
-    return expiry(leaf, now, shown)
+    found = expiry(leaf, now, shown)
+    if found.status == "ok" and os.name == "posix" and (bits := _bits(key)) & 0o007:
+        return warning(
+            f"The key {printable(key)} can be read by other users (mode {bits:04o}).",
+            f"chmod o= {printable(key)}",
+            mode=f"{bits:04o}",
+        )
+    return found
+
+
+def _bits(path: str) -> int:
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except OSError:
+        return 0
 
 
 CHECKS: tuple[Check, ...] = (
