@@ -16,6 +16,7 @@ from report_rig import capture, hostile, made
 from teamscall.calls.records import TurnLatency
 from teamscall.capture.reader import read
 from teamscall.capture.records import Did, Dropped, Frame, Record, Step
+from teamscall.capture.report.figures import inaudible
 from teamscall.capture.report.flow import BotFlow, CallerFlow, losses
 from teamscall.capture.report.parts import Picture
 from teamscall.capture.report.peaks import mulaw, track
@@ -93,6 +94,16 @@ def test_sound_is_of_the_turn_whose_it_is_not_of_the_latest(tmp_path: Path) -> N
     assert (pressed.audible, pressed.first_frame) == ((), None)
 
 
+def test_a_barge_in_that_nobody_can_hear_is_told_apart() -> None:
+    """Into a pause of the bot: it was stopped before its next sound, so nothing overlaps."""
+    drawn = picture(capture("barge-in"))
+    assert len(drawn.stopped) == 1
+    assert inaudible(drawn) == ()
+    unheard = msgspec.structs.replace(drawn, stopped=(*drawn.stopped, 4.6))
+    assert inaudible(unheard) == (4.6,)
+    assert inaudible(msgspec.structs.replace(unheard, measures=None)) == ()
+
+
 def test_keys_gates_and_what_was_not_captured_are_told() -> None:
     drawn = picture(capture("digits"))
     assert [mark.label for mark in drawn.marks if mark.kind == "digit"] == ["1", "2", "#"]
@@ -120,6 +131,11 @@ def test_a_capture_of_timing_alone_is_drawn_without_words_or_sound(tmp_path: Pat
     assert not any(turn.said for turn in drawn.turns)
     assert [turn.status for turn in drawn.turns] == ["interrupted", "completed"]
     assert drawn.turns[0].stages
+    assert [line.note for line in story(drawn) if line.who == "caller"] == [
+        "no words in the capture"
+    ] * 2
+    keys = picture(made(tmp_path / "keys.tcap", *scrub(capture("digits"))))
+    assert [mark.label for mark in keys.marks if mark.kind == "digit"] == ["•"] * 3
 
 
 def test_an_emulators_side_has_its_sound_and_says_what_is_missing(tmp_path: Path) -> None:

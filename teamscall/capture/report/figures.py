@@ -9,6 +9,11 @@ import msgspec
 
 from teamscall.capture.report.parts import Picture
 
+# From the onset in the sound to the bridge's flush: its detection, and the doubt whether it is
+# a "mhm". Sounds are placed a little later than they came.
+EARLY_S = 0.1
+LATE_S = 1.0
+
 
 class Figures(msgspec.Struct, frozen=True):
     """Of one call; None: there is nothing to measure. ``told``: what the bridge believed,
@@ -55,6 +60,17 @@ def figures(picture: Picture) -> Figures:
         lost=counts["lost"],
         dry=counts["dry"],
         trouble=sum(1 for mark in picture.marks if mark.kind == "trouble"),
+    )
+
+
+def inaudible(picture: Picture) -> tuple[float, ...]:
+    """When the bridge stopped the bot for a caller who began in a pause of its speech, or with
+    its first sound: the bot's turn was cut, and nobody can hear that it was."""
+    if picture.measures is None:
+        return ()
+    heard = [one.onset_ms / 1000 for one in picture.measures.barge_ins]
+    return tuple(
+        at for at in picture.stopped if not any(-EARLY_S < at - onset < LATE_S for onset in heard)
     )
 
 

@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from teamscall.capture.report import svg
-from teamscall.capture.report.figures import figures
+from teamscall.capture.report.figures import figures, inaudible
 from teamscall.capture.report.parts import Picture, Track, Turn
 from teamscall.capture.report.scene import clock, scene
 from teamscall.capture.report.story import story
@@ -65,6 +65,7 @@ def _call(number: int, picture: Picture, markup: Any) -> dict[str, Any]:
         "figures": figures(picture),
         "story": story(picture),
         "answers": [turn for turn in picture.turns if turn.stages],
+        "inaudible": inaudible(picture),
         "still": markup(svg.render(scene(picture, STILL_WIDTH))),
         "data": markup(_json(_data(picture))),
         "sounds": [

@@ -168,7 +168,8 @@ class Fact(msgspec.Struct, frozen=True):
 
 class Picture(msgspec.Struct, frozen=True):
     """A call. ``tracks``: none where the capture has no sound; ``spoken`` then says when the
-    bot was heard all the same. ``more``: how many of what were left out, as sentences."""
+    bot was heard all the same. ``more``: how many of what were left out, as sentences.
+    ``stopped``: when the bridge stopped the bot for the caller's voice."""
 
     name: str
     title: str
@@ -191,3 +192,4 @@ class Picture(msgspec.Struct, frozen=True):
     decisions: tuple[Decision, ...]
     measures: Measures | None = None
     more: tuple[str, ...] = ()
+    stopped: tuple[float, ...] = ()

@@ -65,6 +65,7 @@ class _Teller:
         self._gates: list[tuple[float, bool, str]] = []
         self._statuses: list[tuple[float, bool, str]] = []
         self._caller = wire.Caller()
+        self._stopped: list[float] = []  # the bot, for the caller's voice
 
     def tell(self) -> None:
         for record in self._capture.records:
@@ -118,7 +119,9 @@ class _Teller:
         if not isinstance(message, wire.Pinged | wire.Pong):
             self._decisions.message(at, frame, kind)
         if isinstance(message, wire.Dropped):
-            if not frame.elided:
+            if frame.elided and kind == "dtmf":  # a key, whichever it was
+                self._message(wire.DigitPressed(self._header.call_id, ""), shown)
+            elif not frame.elided:
                 note = f"{message.cause}: {printable(message.detail, 80)}".rstrip(": ")
                 who: Who = "caller" if frame.way == "in" else "bot"
                 self._troubles.append(Trouble(shown, shown, "refused", who, note=note))
@@ -210,6 +213,8 @@ class _Teller:
     def _interrupted(self, at: float, name: str, fields: Any) -> None:
         self._turns.tell(at, name, fields)
         self._marks.tell(at, name, fields)
+        if fields.get("by") == "caller" and fields.get("why") != "key":
+            self._stopped.append(at)
 
     def _carried_on(self, at: float, name: str, fields: Any) -> None:
         self._bot.stopped()
@@ -262,6 +267,7 @@ class _Teller:
             images=self._images.told(),
             decisions=self._decisions.told(),
             measures=measures,
+            stopped=tuple(self._stopped),
             more=tuple(
                 text
                 for text in (

@@ -228,6 +228,7 @@ class _Drawing:
 
     def _said(self) -> Iterator[Item]:
         turns = [turn for turn in self._picture.turns if turn.said or turn.audible]
+        turns.sort(key=_start)  # a key's answer may wait until another one is heard
         starts = [_start(turn) for turn in turns]
         for turn, end in zip(turns, [*starts[1:], self._picture.length], strict=False):
             x = self._x(_start(turn))

@@ -30,7 +30,9 @@ def story(picture: Picture) -> tuple[Told, ...]:
     """In the order of time."""
     lines: list[Told] = []
     for one in picture.utterances:
-        notes = "" if one.final else ("never final" if one.text else "no words in the capture")
+        notes = "" if one.final and one.text else "no words in the capture"
+        if one.text and not one.final:
+            notes = "never final"
         earlier = tuple(p for p in one.partials if p.text and p.text != one.text)
         lines.append(Told(one.start, one.end, "caller", one.text, note=notes, partials=earlier))
     for turn in picture.turns:
