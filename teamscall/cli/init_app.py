@@ -60,6 +60,7 @@ def write(
     """Write the package; what is missing is asked for, or named."""
     import json
 
+    from teamscall.cli.init_ask import answer
     from teamscall.errors import InputError
     from teamscall.setup.teams_app import VERSION, App, write_package
     from teamscall.text import printable
@@ -67,7 +68,7 @@ def write(
     answers = {key: (value or "").strip() for key, value in given.items()}
     for key, (_, question) in _QUESTIONS.items():
         if not answers[key] and asks:
-            answers[key] = str(typer.prompt(question, err=True)).strip()
+            answers[key] = answer(question).strip()
     missing = [flag for key, (flag, _) in _QUESTIONS.items() if not answers[key]]
     if missing:
         raise InputError(f"The app package needs {', '.join(missing)}.")

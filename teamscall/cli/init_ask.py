@@ -46,9 +46,26 @@ def _say(text: str) -> None:
     typer.echo(f"\n{wrapped(text)}", err=True)
 
 
+def answer(prompt: str, default: str | None = None) -> str:
+    """What was typed; empty where that is the default.
+
+    Raises:
+        typer.Exit: Ctrl-C, or the end of stdin; with its own code, and before anything is written.
+    """
+    from teamscall.errors import ExitCode
+
+    try:
+        shown = bool(default)
+        return str(typer.prompt(prompt, default=default, show_default=shown, err=True))
+    except typer.Abort as abort:
+        typer.echo("\nnothing was written", err=True)
+        stopped = isinstance(abort.__context__, KeyboardInterrupt)
+        raise typer.Exit(ExitCode.INTERRUPTED if stopped else ExitCode.USAGE) from None
+
+
 def _choice(prompt: str, words: dict[str, str], default: str) -> str:
     while True:
-        said = str(typer.prompt(prompt, default=default, err=True)).strip().lower()
+        said = answer(prompt, default).strip().lower()
         if said in words:
             return words[said]
         if said in words.values():
@@ -61,7 +78,7 @@ def _address(gateway: str) -> str:
     from teamscall.setup.plan import public_address
 
     while True:
-        said = str(typer.prompt("address", default="", show_default=False, err=True)).strip()
+        said = answer("address", "").strip()
         try:
             if said:
                 public_address(said, "/")
@@ -76,7 +93,7 @@ def _callers() -> list[str]:
     from teamscall.setup.plan import callers
 
     while True:
-        said = str(typer.prompt("callers", default="", show_default=False, err=True))
+        said = answer("callers", "")
         named = [one.strip() for one in said.split(",") if one.strip()]
         try:
             callers(tuple(named))

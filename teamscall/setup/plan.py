@@ -22,7 +22,7 @@ ENGINES: tuple[Engine, ...] = ("auto", "openai", "offline", "echo")
 EVERYBODY = frozenset({"*", "everybody", "anybody"})
 _TENANT = "tenant:"
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_ADDRESS = re.compile(r"[^\s@,\"']+@[^\s@,\"']+")
+_ADDRESS = re.compile(r"[^\s@,:/\"']+@[^\s@,:/\"']+")
 _SCHEMES = {"https": "wss", "http": "ws", "wss": "wss", "ws": "ws"}
 
 
