@@ -155,7 +155,7 @@ def init(
         taken={} if taken is None else taken.values,
     )
     if print_ is not None:
-        init_view.print_variant(print_.value, plan, values_of(plan), taken, path)
+        init_view.print_variant(print_.value, plan, values_of(plan), taken, path, output)
         return
     _write(path, plan, taken, json_)
 

@@ -43,7 +43,8 @@ def print_written(
     from teamscall.config.load import default_paths
 
     option = "" if done.path == default_paths()[0] else f" --config {printable(str(done.path))}"
-    for command in _here(option, plan):
+    has_key = any("openai" in key for key in (*done.secret_files, *plan.taken))
+    for command in _here(option, plan, has_key):
         typer.echo(f"       {command}", err=True)
     for warning in done.warnings:
         typer.echo(f"\n{wrapped(f'warning: {warning}', '', '  ')}", err=True)
@@ -61,13 +62,14 @@ def wrapped(text: str, first: str = "", more: str = "") -> str:
     )  # fmt: skip
 
 
-def _here(option: str, plan: Plan) -> list[str]:
+def _here(option: str, plan: Plan, has_key: bool) -> list[str]:
     import importlib.util
     import os
 
     lines = [f"teamscall serve{option}"]
     no_models = importlib.util.find_spec("faster_whisper") is None
-    if plan.engine in ("auto", "offline") and no_models and not os.environ.get("OPENAI_API_KEY"):
+    has_key = plan.engine == "auto" and (has_key or bool(os.environ.get("OPENAI_API_KEY")))
+    if plan.engine in ("auto", "offline") and no_models and not has_key:
         lines.insert(0, "pip install 'teamscall[offline]'   # or: export OPENAI_API_KEY=…")
     lines.append("teamscall init --print systemd   # a unit; --print env: variables")
     return lines
@@ -110,13 +112,15 @@ def print_variant(
     values: Mapping[str, object],
     taken: Taken | None,
     path: Path,
+    output: Path | None,
 ) -> None:
-    """The file, the variables or the unit, on stdout; no secret is in any of them."""
+    """The file, the variables or the unit, on stdout; no secret is in any of them. ``output``:
+    as it was given, for the unit, whose file is the system's else."""
     import shutil
     import sys
 
     from teamscall.setup.toml import commented
-    from teamscall.setup.variants import environment, systemd_unit
+    from teamscall.setup.variants import HOME, environment, systemd_unit
     from teamscall.setup.writing import secret_name
 
     if taken is not None:
@@ -127,10 +131,13 @@ def print_variant(
     if taken is not None:
         secrets = list(dict.fromkeys([*secrets, *taken.secrets]))
     if variant == "env":
-        typer.echo(environment(values, tuple(secrets)), nl=False)
+        known = () if taken is None else tuple(taken.secrets)
+        typer.echo(environment(values, tuple(secrets), known), nl=False)
     elif variant == "systemd":
-        command = shutil.which("teamscall") or f"{sys.executable} -m teamscall"
-        typer.echo(systemd_unit(command, "/etc/teamscall/teamscall.toml"), nl=False)
+        found = shutil.which("teamscall")
+        command = [found] if found else [sys.executable, "-m", "teamscall"]
+        config = HOME / "teamscall.toml" if output is None else path
+        typer.echo(systemd_unit(command, str(config)), nl=False)
     else:
         named = {f"{key}_file": secret_name(path, key) for key in secrets}
         typer.echo(commented({**values, **named}, notes={}), nl=False)

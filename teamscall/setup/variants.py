@@ -6,22 +6,29 @@ Owns their text. No secret is in it: each is named by a file. Pure.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from teamscall.config.options import options
+from teamscall.setup.toml import toml_value
 
 HOME = PurePosixPath("/etc/teamscall")
 
 
-def environment(values: Mapping[str, object], secrets: tuple[str, ...]) -> str:
-    """``NAME=value`` lines, for a shell, a container or an EnvironmentFile."""
+def environment(
+    values: Mapping[str, object], secrets: tuple[str, ...], known: tuple[str, ...] = ()
+) -> str:
+    """``NAME=value`` lines, for a shell or an EnvironmentFile. ``known``: secrets that the other
+    side has already, which must not be made anew."""
     lines = ["# Each key of teamscall.toml has a variable: teamscall config explain KEY"]
     for key, value in values.items():
         lines.append(f"{options()[key].env}={_quoted(value)}")
     for key in secrets:
         file = HOME / key
-        lines.append(f"# make it: umask 077; openssl rand -base64 32 > {file}")
+        if key in known:
+            lines.append(f"# put the secret that you have into {file}, 0600")
+        else:
+            lines.append(f"# make it: umask 077; openssl rand -base64 32 > {file}")
         lines.append(f"{options()[f'{key}_file'].env}={file}")
     return "\n".join(lines) + "\n"
 
@@ -30,18 +37,25 @@ def _quoted(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return shlex.quote(",".join(map(str, value)))
+        items = [str(one) for one in value]
+        # A comma or a blank would be read as what stands between two items.
+        plain = all(one and one == one.strip() and "," not in one for one in items)
+        if plain and not (items and items[0].startswith("[")):
+            return shlex.quote(",".join(items))
+        return shlex.quote(toml_value(items).replace("\n", ""))
     return shlex.quote(str(value))
 
 
-def systemd_unit(command: str, config: str) -> str:
-    """A hardened unit. ``command``: the teamscall that is run; ``config``: its file."""
+def systemd_unit(command: Sequence[str], config: str) -> str:
+    """A hardened unit. ``command``: the teamscall that is run, in words; ``config``: its file."""
+    start = " ".join(map(_unit_word, (*command, "serve", "--config", config)))
+    folder = PurePosixPath(config).parent
     return f"""\
 # /etc/systemd/system/teamscall.service
 #
 #   useradd --system --home-dir /var/lib/teamscall --shell /usr/sbin/nologin teamscall
-#   install -d -o teamscall -g teamscall -m 0700 {HOME}
-#   sudo -u teamscall teamscall init -o {config}
+#   install -d -o teamscall -g teamscall -m 0700 {shlex.quote(str(folder))}
+#   sudo -u teamscall teamscall init -o {shlex.quote(config)}
 #   systemctl daemon-reload && systemctl enable --now teamscall
 #
 # `systemctl reload teamscall` takes a changed configuration without dropping a call.
@@ -54,7 +68,7 @@ Wants=network-online.target
 [Service]
 # systemd older than 253: Type=notify, and ExecReload=/bin/kill -HUP $MAINPID
 Type=notify-reload
-ExecStart={command} serve --config {config}
+ExecStart={start}
 User=teamscall
 Group=teamscall
 StateDirectory=teamscall
@@ -98,3 +112,11 @@ SystemCallFilter=@system-service
 [Install]
 WantedBy=multi-user.target
 """
+
+
+def _unit_word(word: str) -> str:
+    """A word of ExecStart: a blank, a quote, % and $ mean something to systemd."""
+    text = word.replace("%", "%%").replace("$", "$$")
+    if not any(char in " \t\"'\\;" for char in text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -16,7 +17,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from teamscall.cli import init as init_cli
-from teamscall.cli.init_ask import ask
+from teamscall.cli.init_ask import answer, ask
 from teamscall.clock import SystemClock
 from teamscall.config import load_config
 from teamscall.config.load import examine
@@ -114,7 +115,7 @@ def test_a_terminal_is_asked_until_the_answer_is_one() -> None:
     def question() -> None:
         got.append(ask(None, None, None, None))
 
-    answers = ["4", "2", "ftp://x", "b.example.org", "anna", "anna@example.org, *", "x", ""]
+    answers = ["4", "2", "ftp://x", "b.example.org", "anna", "http://u:p@x", "anna@example.org, *", "x", ""]
     done = CliRunner().invoke(asking, [], input="\n".join(answers) + "\n")
     assert got == [("csharp", "b.example.org", ["anna@example.org", "*"], "auto")]
     for words in ("4 is none of 1, 2, 3", "is not an address", "anna is no caller"):
@@ -252,7 +253,8 @@ def test_the_variables_say_the_same_as_the_file(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 def test_the_unit_is_one(tmp_path: Path) -> None:
     unit = tmp_path / "teamscall.service"
-    text = systemd_unit("/bin/true", "/etc/teamscall/teamscall.toml")
+    text = systemd_unit(["/bin/true"], '/etc/a folder/100% "$HOME".toml')
+    assert '--config "/etc/a folder/100%% \\"$$HOME\\".toml"\n' in text
     unit.write_text(text.replace("User=teamscall", "User=root").replace("Group=teamscall", ""))
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(unit)],
@@ -297,3 +299,34 @@ def test_a_signed_call_comes_through_what_was_written(home: Path, dialect: Diale
     report = asyncio.run(call())
     assert report.outcome == "completed", report
     assert report.received.frames > 0
+
+
+def test_variables_keep_a_comma_in_an_item_and_a_secret_that_is_known(tmp_path: Path) -> None:
+    plan = Plan("csharp", allow=("*",), taken={"filler.words": ["Well, then.", " hm", "it's"]})
+    text = environment(values_of(plan), ("bridge.secret",), ("bridge.secret",))
+    assert "put the secret that you have into /etc/teamscall/bridge.secret" in text
+    assert "openssl" not in text
+    words = next(line for line in shlex.split(text, comments=True) if "FILLER_WORDS" in line)
+    env = {"TEAMSCALL_FILLER_WORDS": words.partition("=")[2]}
+    seen = examine(Path(os.devnull), env=env, cross_checks=False)
+    assert seen.config is not None
+    assert seen.config.filler.words == ("Well, then.", " hm", "it's")
+
+
+def test_the_unit_starts_with_the_file_that_was_named(tmp_path: Path) -> None:
+    done = init("--print", "systemd", "-o", str(tmp_path / "a b.toml"))
+    assert f'--config "{tmp_path}/a b.toml"' in done.stdout
+    assert "--config /etc/teamscall/teamscall.toml" in init("--print", "systemd").stdout
+
+
+@pytest.mark.parametrize(("ending", "code"), [(KeyboardInterrupt, 130), (EOFError, 2)])
+def test_stopping_at_a_question_has_its_own_code(
+    ending: type[BaseException], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> str:
+        raise ending
+
+    monkeypatch.setattr(f"{typer.prompt.__module__}.visible_prompt_func", stopped)
+    with pytest.raises(typer.Exit) as left:
+        answer("address", "")
+    assert left.value.exit_code == code
