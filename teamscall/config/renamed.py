@@ -26,6 +26,14 @@ class Moved(msgspec.Struct, frozen=True):
 
 
 _POLICIES: Mapping[object, object] = {"pairing": "allowlist"}
+# The gateway of old was written in C#, and so were its words.
+_OLD_MODES: Mapping[object, object] = {
+    "Disabled": "disabled",
+    "Open": "open",
+    "Allowlist": "allowlist",
+    "AllowList": "allowlist",
+    "TenantOnly": "tenant-only",
+}
 
 # By the path as it is spelt where it comes from. What holds for StandIn's plugins alone is in
 # ``STANDIN``: "port" at the top of a file of ours is rather a slip.
@@ -41,8 +49,10 @@ MOVED: Mapping[str, Moved] = {
     "inbound_policy": Moved("authorization.mode", words=_POLICIES),
     "inbound_greeting": Moved("inbound.greeting"),
     "allowlist": Moved("authorization.allow_from"),
-    "call_auth_mode": Moved("authorization.mode"),
+    "call_auth_mode": Moved("authorization.mode", words=_OLD_MODES),
     "allowed_users": Moved("authorization.allow_from"),
+    "allowed_tenants": Moved("authorization.allowed_tenants"),
+    "allow_pstn": Moved("authorization.allow_pstn"),
     "require_recording_status": Moved("recording.require"),
     "max_call_duration_s": Moved("max_duration_seconds"),
     "hmac_window_ms": Moved("standin.hmac_window_ms"),

@@ -35,7 +35,9 @@ _NAMES: Mapping[str, Kind] = {
     "teams_call": "standin",
     "standin": "standin",
 }
-_OF_CSHARP = frozenset({"bridge", "serve", "authorization", "inbound"})
+_OF_CSHARP = frozenset(
+    {"bridge", "serve", "authorization", "inbound", "call_auth_mode", "allowed_users"}
+)
 _OF_STANDIN = frozenset(
     {"shared_secret", "calling_port", "inbound_policy", "allowlist", "managed_bot", "secret"}
 )
@@ -47,6 +49,7 @@ class Block(msgspec.Struct, frozen=True):
     kind: Kind
     where: str  # plugins.entries.msteams-call.config; empty: the whole file
     values: Mapping[str, object]
+    beside: tuple[str, ...] = ()  # keys around it, which are the other program's own
 
 
 def read_blocks(path: Path) -> list[Block]:
@@ -139,7 +142,8 @@ def _blocks(table: Mapping[str, Any], around: str, depth: int) -> Iterator[Block
             continue
         inside = next((k for k in ("config", "extra") if isinstance(value.get(k), dict)), "")
         block = value[inside] if inside else value  # extra: a platform of Hermes' gateway
-        yield _block(_kind(block) or named, f"{where}.{inside}".rstrip("."), block)
+        beside = tuple(str(key) for key in value if key != inside) if inside else ()
+        yield _block(_kind(block) or named, f"{where}.{inside}".rstrip("."), block, beside)
 
 
 def _kind(table: Mapping[str, Any]) -> Kind | None:
@@ -149,11 +153,11 @@ def _kind(table: Mapping[str, Any]) -> Kind | None:
     return "standin" if keys & _OF_STANDIN else None
 
 
-def _block(kind: Kind, where: str, table: Mapping[str, Any]) -> Block:
+def _block(kind: Kind, where: str, table: Mapping[str, Any], beside: tuple[str, ...] = ()) -> Block:
     values = dict(_flat(table, ""))
-    if len(values) > MAX_KEYS:
+    if len(values) + len(beside) > MAX_KEYS:
         raise InputError(f"{printable(where, 100)} has more than {MAX_KEYS} keys.")
-    return Block(kind, where, values)
+    return Block(kind, where, values, beside)
 
 
 def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:

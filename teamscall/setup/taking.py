@@ -20,6 +20,8 @@ from teamscall.config.words import unknown_key
 from teamscall.setup.foreign import Block, variable_of
 from teamscall.text import printable
 
+_AROUND = "it is for the program that the plugin ran in"
+
 Verdict = Literal["taken", "renamed", "not-needed", "wrong"]
 
 
@@ -48,6 +50,11 @@ def take(blocks: Sequence[Block], env: Mapping[str, str]) -> Taken:
     values: dict[str, object] = {}
     by: dict[str, str] = {}
     for block in blocks:
+        around = block.where.rpartition(".")[0]
+        for key in block.beside:
+            shown = printable(f"{around}.{key}", 120)
+            why = "the bridge runs when it is started" if key == "enabled" else _AROUND
+            rows[shown] = Row(shown, "not-needed", "", why)
         for key, value in block.values.items():
             shown = printable(f"{block.where}.{key}" if len(blocks) > 1 else key, 120)
             row = _row(shown, key, value, block, values)

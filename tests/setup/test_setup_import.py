@@ -89,6 +89,7 @@ def test_the_plugins_own_page_is_taken_over(tmp_path: Path) -> None:
     assert verdicts.pop("streaming.maxParallelTTS") == "not-needed"
     assert verdicts.pop("colour") == "wrong"
     assert verdicts.pop("maxConcurrentCalls") == "wrong"
+    assert verdicts.pop("plugins.entries.msteams-call.enabled") == "not-needed"
     assert set(verdicts.values()) == {"taken"}
     assert told["maxConcurrentCalls"].why == ("max_concurrent_calls is an integer from 1 to 100000")
 
@@ -261,3 +262,32 @@ def test_yaml_gets_a_hint(tmp_path: Path) -> None:
 )
 def test_a_secret_may_be_a_variable(value: object, name: str) -> None:
     assert variable_of(value) == name
+
+
+def test_the_old_gateways_names_are_known(tmp_path: Path) -> None:
+    tenant = "8a7c1d0e-90b4-4a0b-8c5d-6f1e2d3c4b5a"
+    old = {"CallAuthMode": "TenantOnly", "AllowedTenants": [tenant], "AllowPstn": True}
+    taken = take(read_blocks(saved(tmp_path, old | {"AllowedUsers": ["a@b.example"]})), {})
+    assert {row.verdict for row in taken.rows} == {"renamed"}
+    assert dict(taken.values) == {
+        "authorization.mode": "tenant-only",
+        "authorization.allowed_tenants": [tenant],
+        "authorization.allow_pstn": True,
+        "authorization.allow_from": ["a@b.example"],
+    }
+
+
+def test_a_key_that_came_along_is_not_asked_for_again(tmp_path: Path) -> None:
+    block = {"msteams-call": {"bridge": {"secret": SECRET}, "streaming": {"openaiApiKey": KEY}}}
+    done = import_(saved(tmp_path, block), tmp_path / "x.toml")
+    assert done.exit_code == 0
+    assert "OPENAI_API_KEY" not in done.stderr
+
+
+def test_what_stands_around_a_block_has_a_verdict(tmp_path: Path) -> None:
+    inside = {"shared_secret": SECRET, "port": 8443}
+    around = {"platforms": {"teams_voice": {"enabled": True, "token": KEY, "extra": inside}}}
+    found = rows(tmp_path, around)
+    assert found["platforms.teams_voice.enabled"].verdict == "not-needed"
+    assert found["platforms.teams_voice.token"].verdict == "not-needed"
+    assert KEY not in repr(found)
