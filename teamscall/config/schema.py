@@ -7,6 +7,7 @@ beyond it: a file that fits may still have a problem.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from typing import Any
 
@@ -44,6 +45,8 @@ def schema() -> dict[str, Any]:
         if required:
             both = [{"anyOf": _either(name)} for name in required]
             entry["allOf"] = [*entry.get("allOf", []), *both]
+        if "command" in known and "url" in known:
+            entry["oneOf"] = [_given("url"), _given("command")]
         about = (ENTRIES[table].__doc__ or "").strip()
         form = {"description": f"{about} Written as {HEADERS[table]}."}
         many: dict[str, Any] = {"type": "array", "items": entry}
@@ -71,7 +74,21 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": {}}
     for name, value in properties.items():
         _put(made, name, value)
+    for name in properties:
+        sources = [one for one in (name, f"{name}_file", f"{name}_env") if one in properties]
+        for one, other in itertools.combinations(sources if len(sources) == 3 else (), 2):
+            both = [{"anyOf": _spelt(one)}, {"anyOf": _spelt(other)}]
+            made.setdefault("allOf", []).append({"not": {"allOf": both}})
     return made
+
+
+def _spelt(name: str) -> list[dict[str, Any]]:
+    return [_given(spelling) for spelling in dict.fromkeys((name, camel_case(name)))]
+
+
+def _given(name: str) -> dict[str, Any]:
+    """The key is there, and not empty: that reads as not given."""
+    return {"required": [name], "properties": {name: {"not": {"enum": ["", []]}}}}
 
 
 def _put(inside: dict[str, Any], name: str, value: dict[str, Any]) -> None:
@@ -106,7 +123,9 @@ def _value(option: Option) -> dict[str, Any]:
 def _type(option: Option) -> dict[str, Any]:
     strings: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
     if option.kind == "schema":
-        return {"type": ["object", "string"]}
+        return {"type": ["object", "string"], "pattern": r"^\s*\{"} | {
+            "properties": {"type": {"const": "object"}}
+        }
     if option.kind == "command":
         return {"anyOf": [strings, {"type": "string"}]}
     if option.type_words == "list of strings":

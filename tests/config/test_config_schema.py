@@ -21,7 +21,7 @@ GOOD = (
     "[outbound]\nringTimeoutMs = 20000\n[bargeIn]\nminSpeechMs = 200\n",
     '[recording]\nrequire = true\n[authorization]\nhook_command = "may-call --fast"\n',
     '[recording]\nrequire = "auto"\n[authorization]\nhook_command = ["may-call"]\n',
-    '[bridge]\nsecret_env = "X"\n[tts]\nspeed = 1\n[shutdown]\ndrain_seconds = 2.5\n',
+    '[bridge]\nsecret = ""\nsecret_env = "X"\n[tts]\nspeed = 1\n[shutdown]\ndrain_seconds = 2.5\n',
     '[[tools]]\nname = "a"\ndescription = "b"\nurl = "https://x.example.org"\n'
     '[[tools]]\nname = "c"\ndescription = "d"\ncommand = "e"\nparameters = "{}"\ntimeoutMs = 90\n'
     '[[webhooks]]\ncommand = ["x"]\nevents = ["call.ended"]\n[prices."m"]\ncachedInput = 0.5\n',
@@ -49,6 +49,13 @@ WRONG = (
     '[prices."m"]\ncurrency = "usd"',
     "[bridge]\nsecret = 5",
     "[tts]\nspeed = 99",
+    f'[bridge]\nsecret = "{"s" * 32}"\nsecret_env = "X"',
+    '[standin]\nsecret_file = "/f"\nsecretEnv = "X"',
+    '[[webhooks]]\nurl = "https://x"\ncommand = ["y"]',
+    "[[webhooks]]\nattempts = 2",
+    '[[tools]]\nname = "a"\ndescription = "b"',
+    '[[tools]]\nname = "a"\ndescription = "b"\ncommand = "c"\nparameters = "a text"',
+    '[[tools]]\nname = "a"\ndescription = "b"\ncommand = "c"\nparameters = {type = "string"}',
 )
 
 
