@@ -83,7 +83,8 @@ def _print_problem(problem: Problem, *, err: bool) -> None:
     typer.echo(f"{lead}{problem.severity}: {problem.what}", err=err)
     for line in problem.excerpt:
         typer.echo(f"    {line}", err=err)
-    if problem.allowed and problem.allowed not in problem.what and problem.severity == "error":
+    told = problem.allowed in problem.what or problem.allowed in ("", "a string")
+    if not told and problem.severity == "error":
         typer.echo(f"    allowed: {problem.allowed}", err=err)
     if problem.suggestion and problem.suggestion not in problem.what:
         typer.echo(f"    {problem.suggestion}", err=err)

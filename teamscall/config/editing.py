@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import copy
+import math
 import tomllib
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
@@ -57,6 +58,8 @@ def value_from(option: Option, text: str) -> object:
     }  # fmt: skip
     fits = isinstance(value, kinds.get(option.type_words, ()))
     if isinstance(value, bool) and "boolean" not in option.type_words:
+        fits = False
+    if isinstance(value, float) and not math.isfinite(value):
         fits = False
     if option.secret or not fits:
         value = text if option.secret else parse_text(option, text)

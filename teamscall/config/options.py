@@ -6,6 +6,7 @@ Reads the annotations of ``tree``; refuses to know where a value came from.
 from __future__ import annotations
 
 import functools
+import json
 import math
 import os
 import re
@@ -182,6 +183,14 @@ def convert(option: Option, value: object, *, base: Path) -> object:
     return converted
 
 
+def _json_array(text: str) -> object:
+    """JSON's texts are TOML's but for a few characters, as a pair of surrogates."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("not an array") from error
+
+
 def parse_text(option: Option, text: str) -> object:
     """Text of an environment variable (or a flag that takes any key) as a TOML value.
 
@@ -210,8 +219,8 @@ def parse_text(option: Option, text: str) -> object:
         if text.lstrip().startswith("["):
             try:
                 return tomllib.loads("value = " + text)["value"]
-            except tomllib.TOMLDecodeError as error:
-                raise ValueError("not an array") from error
+            except tomllib.TOMLDecodeError:
+                return _json_array(text)
         if option.kind == "command":
             return text
         return [item.strip() for item in text.split(",") if item.strip()]

@@ -96,6 +96,8 @@ def _problem(severity: Literal["error", "warning"], one: Told, path: Path | None
     what = one.what.removesuffix(f"; {suggestion}")
     if parts.excerpt:  # the place is there by itself
         what = re.sub(r"^.*? line \d+ (column \d+: )", r"\1", what)
+    elif line and not parts.key:
+        what = re.sub(rf"^.*? line {line}: ", "", what)
     return Problem(
         severity, parts.key, what, parts.value, parts.origin, file, line, allowed, suggestion,
         parts.excerpt,

@@ -126,8 +126,9 @@ def _secret_of_file(path: Path, key: str, warnings: list[str]) -> str:
     if not text:
         raise ConfigError(f"{path} is empty")
     if open_to_others(mode):
-        what = f"{key}: {path} can be read by other users; chmod 600 it"
-        warnings.append(Told(what, Parts(key, str(path), f"file {path}", "", f"chmod 600 {path}")))
+        remedy = f"chmod 600 {path}"
+        what = f"{key}: {path} can be read by other users; {remedy}"
+        warnings.append(Told(what, Parts(key, str(path), f"file {path}", "", remedy)))
     return text
 
 
@@ -136,8 +137,7 @@ def readable_by_others(path: Path, inline: list[str]) -> Iterator[Told]:
     if inline and open_to_others(path.stat().st_mode):
         remedy = f"chmod 600 {path}, or move the secret to a file of its own"
         yield Told(
-            f"{path} holds {' and '.join(inline)} and can be read by other users; "
-            "chmod 600 it, or move the secret to a file of its own",
+            f"{path} holds {' and '.join(inline)} and can be read by other users; {remedy}",
             Parts(inline[0], "", f"file {path.name}", "", remedy),
         )
 

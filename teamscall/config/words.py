@@ -6,6 +6,7 @@ Owns the wording, and the guesses at what was meant.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 from teamscall.config.differing import value_of
 from teamscall.config.entries import ENTRIES
@@ -67,11 +68,16 @@ def wrong_value(option: Option, value: object, origin: str) -> Told:
     unit = f" {option.unit}" if option.unit else ""
     text = f"{option.path}: {text_of} is not {option.allowed}{unit} ({origin})"
     meant = ""
-    if option.choices and isinstance(value, str):
-        close = difflib.get_close_matches(value.lower(), option.choices, n=1)
+    if option.choices and isinstance(value, str | list | tuple):
+        said, cutoff = (value, 0.6) if isinstance(value, str) else (_stranger(option, value), 0.8)
+        close = difflib.get_close_matches(said.lower(), option.choices, n=1, cutoff=cutoff)
         meant = f"did you mean {close[0]}?" if close else ""
     tail = f"; {meant}" if meant else ""
     return Told(text + tail, Parts(option.path, text_of, origin, option.allowed + unit, meant))
+
+
+def _stranger(option: Option, items: Sequence[object]) -> str:
+    return next((str(one) for one in items if one not in option.choices), "")
 
 
 def about(finding: Finding, config: Config) -> Told:

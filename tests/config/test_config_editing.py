@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 
 import pytest
@@ -170,3 +171,12 @@ def test_every_key_can_be_set_in_an_empty_file() -> None:
         made = tomllib.loads(edited("", [Change(option.path, "x")]))
         table, _, leaf = option.path.rpartition(".")
         assert (made[table] if table else made) == {leaf: "x"}
+
+
+def test_a_list_may_be_json_and_a_number_is_one() -> None:
+    callers = options()["authorization.allow_from"]
+    assert value_from(callers, json.dumps(["\U0001f600", "\x7f"])) == ["\U0001f600", "\x7f"]
+    with pytest.raises(ValueError, match="not an array"):
+        value_from(callers, '["a"')
+    with pytest.raises(ValueError, match="not a number"):
+        value_from(options()["tts.speed"], "nan")

@@ -499,7 +499,7 @@ def test_a_secret_from_the_environment_or_a_file_that_it_names(tmp_path: Path) -
     loaded = load(None, env={"TEAMSCALL_BRIDGE_SECRET_FILE": str(holder)})
     assert loaded.config.bridge.secret.reveal() == SECRET
     assert loaded.warnings == (
-        f"bridge.secret_file: {holder} can be read by other users; chmod 600 it",
+        f"bridge.secret_file: {holder} can be read by other users; chmod 600 {holder}",
     )
 
 

@@ -199,3 +199,22 @@ def test_units_are_brought_along() -> None:
     assert renamed("inboundPolicy", "pairing").endswith("config set authorization.mode allowlist")
     assert renamed("sharedSecret", SECRET).endswith("config set standin.secret -")
     assert renamed("serve.prot", 1) == ""
+
+
+def test_a_remedy_is_told_once_and_a_type_is_no_news(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text(
+        f'[bridge]\nsecret = "{"kQ3vZr8pXw1tYb6n" * 2}"\n[serve]\ntls_cert = "/no.pem"\n'
+    )
+    file.chmod(0o644)
+    told = check("--config", str(file))
+    assert (told.stdout + told.stderr).count("chmod 600") == 1
+    assert "a string" not in told.stdout
+    file.write_bytes(b"engine = 'echo'\nx = '\xff'\n")
+    told = check("--config", str(file))
+    assert f"{file}:2: error: not UTF-8\n" in told.stdout
+
+
+def test_a_list_with_a_slip_in_it_gets_the_nearest(tmp_path: Path) -> None:
+    found = by_key(looked_at(tmp_path, 'fallback = ["offline", "streeming"]\n'))
+    assert found["fallback"].suggestion == "did you mean streaming?"
