@@ -82,7 +82,7 @@ def print_banner(bridge: Running, loaded: Loaded) -> None:
     console.print(Text(f"teamscall {__version__} is answering", style="bold"))
     if not sys.stderr.isatty():  # a pipe has no width: one line per fact
         for name, value in facts(bridge, loaded):
-            console.print(Text(f"  {name:<15}{value}"))
+            console.print(Text(f"  {name:<19} {value}"))
         for warning in loaded.warnings:
             console.print(Text(f"  warning: {warning}"))
         return

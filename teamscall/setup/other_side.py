@@ -25,7 +25,7 @@ class Permission(msgspec.Struct, frozen=True):
 
 STANDIN_PERMISSIONS = (
     Permission("Calls.AccessMedia.All", "the sound of a call", True),
-    Permission("Calls.JoinGroupCall.All", "answering and joining calls and meetings", True),
+    Permission("Calls.JoinGroupCall.All", "answering calls, joining meetings", True),
     Permission("Calls.InitiateGroupCall.All", "calling somebody back"),
     Permission("Chat.Read.All", "finding a call's chat"),
 )
