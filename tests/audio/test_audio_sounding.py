@@ -96,7 +96,7 @@ def test_a_tail_ends_where_it_falls_under_the_threshold() -> None:
     """60 dB in 600 ms, as in a room: 10 ms for every dB."""
     tail = tone(600, dbfs=-15.0) * 10 ** (-np.arange(9600) / 16 / 10 / 20)
     ((_, end),) = heard(track(4000, (1000, tone(500, dbfs=-15.0)), (1500, tail)))
-    under = 1500 + 10 * (36.0 - 15.0 + 15.0)
+    under = 1500 + 10 * Hearing().below_speech_db
     assert end == pytest.approx(under, abs=15)
 
 
