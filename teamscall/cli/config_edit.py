@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from teamscall.cli.config_keys import complete_key
+from teamscall.cli.config_keys import complete_key, complete_pair
 from teamscall.cli.serve import ConfigOption
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def set_key(
         typer.Argument(
             metavar="KEY VALUE [KEY VALUE]…",
             help="Keys and their values; - reads the value from stdin, as a secret must be.",
-            autocompletion=complete_key,
+            autocompletion=complete_pair,
         ),
     ],
     config: ConfigOption = None,

@@ -20,6 +20,20 @@ def complete_table(incomplete: str) -> list[tuple[str, str]]:
     return found if "." in incomplete else [one for one in found if "." not in one[0]]
 
 
+def complete_pair(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Keys, and after a key the words that it may be."""
+    from teamscall.config.options import options
+
+    typed = [str(word) for word in ctx.params.get("words") or ()]
+    if len(typed) % 2 == 0:
+        return complete_key(incomplete)
+    option = options().get(typed[-1])
+    if option is None:
+        return []
+    words = ("true", "false") if "boolean" in option.type_words else ()
+    return [(word, "") for word in (*words, *option.choices) if word.startswith(incomplete)]
+
+
 KeyArgument = Annotated[
     str,
     typer.Argument(

@@ -166,6 +166,25 @@ def test_completion_offers_keys_with_their_meaning() -> None:
     assert {name for name, _ in complete_table("st")} == {"standin", "streaming"}
 
 
+@pytest.mark.parametrize(
+    ("typed", "begun", "offered"),
+    [
+        ("config set serve.p", "serve.path", True),
+        ("config set recording.require ", "auto", True),
+        ("config set recording.require ", "serve.path", False),
+        ("config set engine echo log.l", "log.level", True),
+    ],
+)
+def test_a_value_is_completed_after_its_key(
+    typed: str, begun: str, offered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_TEAMSCALL_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"teamscall {typed}")
+    monkeypatch.setenv("COMP_CWORD", str(typed.count(" ") + 1))
+    done = CliRunner().invoke(app, prog_name="teamscall")
+    assert (begun in done.stdout.split()) is offered
+
+
 def test_show_can_be_narrowed(file: Path) -> None:
     done = config("show", "--changed", "--json", "-c", str(file))
     rows = json.loads(done.stdout)
