@@ -218,6 +218,13 @@ def test_silence_that_is_expected_is_broken_by_the_first_sound(tmp_path: Path) -
     stage.run(0.2, bot=True)
     assert stage.began(2)
     assert stage.script.took[0].trouble.startswith("the bot spoke after 1.")
+    for silent, trouble in ((0.1, ""), (0.0, "the bot spoke on")):  # before the step begins
+        late = Stage(tmp_path, "wait = 0.5", "expect = { silent_for = 2 }")
+        late.run(0.5 - silent, bot=True)
+        late.run(silent)
+        late.run(0.1, bot=not silent)
+        late.run(3)
+        assert (late.states()[1], late.script.took[1].trouble) == ("done", trouble)
     quiet = Stage(tmp_path, "expect = { silent_for = 2 }")
     quiet.run(4)
     assert (quiet.states(), quiet.script.took[0].trouble) == (["done"], "")

@@ -12,9 +12,9 @@ import msgspec
 
 from teamscall.audio.measures import Measures, Span
 from teamscall.emulator.report import Outcome, Report
-from teamscall.emulator.scenario.performance import Noted, contains
+from teamscall.emulator.scenario.performance import Noted
 from teamscall.emulator.scenario.steps import EndedBy, Expectation
-from teamscall.emulator.scenario.values import words_of
+from teamscall.emulator.scenario.values import contains, words_of
 from teamscall.text import printable
 from teamscall.wire.events import FRAME_MS
 

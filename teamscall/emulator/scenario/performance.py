@@ -20,8 +20,9 @@ import msgspec
 
 from teamscall.emulator import happenings as seen
 from teamscall.emulator.controls import Controls
+from teamscall.emulator.ear import PAUSE_FRAMES
 from teamscall.emulator.scenario import steps as script
-from teamscall.emulator.scenario.values import words_of
+from teamscall.emulator.scenario.values import contains, words_of
 from teamscall.emulator.sources import SILENCE, Pcm
 from teamscall.text import printable
 from teamscall.wire.events import FRAME_MS
@@ -152,8 +153,7 @@ class Performance:
                 self._bot_since = self._bot_onset = max(0, self._slot - 1)
             case seen.BotSpoke():
                 self._bot_since = None
-                # Silence is told once it has lasted: see ear.PAUSE_FRAMES.
-                self._bot_last = self._slot - 1 - 300 // FRAME_MS
+                self._bot_last = self._slot - 1 - PAUSE_FRAMES  # silence is told once it has lasted
             case seen.Flushed():
                 self._note("flush")
             case seen.Expressed():
@@ -365,10 +365,10 @@ class Performance:
         """Wait until there is something to judge; it is judged after the call."""
         if action.silent_for_s is not None:
             began = self._slot
-            if (yield from self._until(lambda: self._bot_since is not None, action.silent_for_s)):
+            if (yield from self._until(lambda: self._spoken_since(began), action.silent_for_s)):
                 after = (self._slot - began) * FRAME_MS / 1000
-                when = f"after {after:.1f} s" if after else "and was speaking already"
-                took.trouble = f"the bot spoke {when}"
+                already = self._bot_since is None or self._bot_since < began
+                took.trouble = f"the bot {'spoke on' if already else f'spoke after {after:.1f} s'}"
             elif self._over and (self._slot - began) * FRAME_S < action.silent_for_s:
                 took.trouble = f"the call was over: {self._over}"
         waits: list[Callable[[], bool]] = []
@@ -420,6 +420,12 @@ class Performance:
             return True
         return self._at_mark and not answer
 
+    def _spoken_since(self, slot: int) -> bool:
+        """Whether the bot was heard from then on; that it was not any more is told late."""
+        if self._bot_since is not None and self._bot_since < slot:
+            return self._slot - slot > PAUSE_FRAMES
+        return self._bot_since is not None or self._bot_last >= slot
+
     def _begun(self) -> bool:
         """The bot answers, and long enough that its sound can be measured."""
         if not self._has_spoken(answer=True) or self._bot_onset is None:
@@ -441,9 +447,3 @@ class Performance:
 
     def _note(self, event: script.EventName, detail: str = "") -> None:
         self.noted.append(Noted(self._slot, event, printable(detail)))
-
-
-def contains(text: str, wanted: list[str]) -> bool:
-    """Whether these words are in it, in a row."""
-    found = words_of(text)
-    return any(found[at : at + len(wanted)] == wanted for at in range(len(found)))

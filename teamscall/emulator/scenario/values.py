@@ -28,6 +28,12 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"\w+(?:['’]\w+)*", text.casefold().replace("’", "'"))
 
 
+def contains(text: str, wanted: list[str]) -> bool:
+    """Whether these words are in it, in a row."""
+    found = words_of(text)
+    return any(found[at : at + len(wanted)] == wanted for at in range(len(found)))
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """A hint for a name that is none of these."""
     names = list(known)
