@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import shutil
 import stat
@@ -31,6 +32,7 @@ from teamscall.text import printable
 # Another edit takes milliseconds; one that hangs on a disk must not be waited for.
 LOCK_S = 10.0
 _RETRY_S = 0.02
+_UNFINISHED = ".unfinished"
 
 
 def rewrite(path: Path, change: Callable[[bytes | None], bytes]) -> Path:
@@ -98,7 +100,10 @@ def _read(path: Path) -> bytes | None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
+    # An edit that was killed left its own: it may hold a secret, and under the lock it is nobody's.
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{_UNFINISHED}"):
+        left.unlink(missing_ok=True)
+    handle, temporary = tempfile.mkstemp(_UNFINISHED, f".{path.name}.", path.parent)  # 0600
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -272,3 +272,17 @@ def test_another_users_folder_is_refused_in_words(file: Path) -> None:
         )
     assert "cannot be written: Permission denied" in done.stdout, done.stderr
     assert "must be writable" in done.stdout
+
+
+def test_what_a_killed_edit_left_is_cleared_away_by_the_next(tmp_path: Path) -> None:
+    file = tmp_path / "a[1].toml"
+    file.write_text(TEXT)
+    file.chmod(0o600)
+    left = tmp_path / ".a[1].toml.k2j3h4g5.unfinished"
+    left.write_text("half of it")
+    swap = tmp_path / ".a[1].toml.swp"
+    swap.write_text("an editor's")
+    rewrite(file, lambda _: b"engine = 'echo'\n")
+    assert not left.exists()
+    assert swap.read_text() == "an editor's"
+    assert set(tmp_path.iterdir()) == {file, swap}
