@@ -13,6 +13,7 @@ from pathlib import Path
 
 from teamscall.doctor import findings
 from teamscall.doctor.checks import Check, Finding, Site, failed, ok, skipped, warning
+from teamscall.journal.schema import VERSION
 from teamscall.journal.store import default_path
 from teamscall.text import printable
 
@@ -46,16 +47,25 @@ def _writable(path: Path) -> Finding:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
+        if there != directory:
+            return failed(
+                f"{shown} cannot be made: {printable(str(there))} cannot be written "
+                f"({error.strerror}).",
+                f"Make it for the bridge's user (this is {_user()}), or set journal.path to a file "
+                "in a directory of that user's (systemd: StateDirectory=teamscall, and "
+                "journal.path under /var/lib/teamscall).",
+                path=shown,
+            )
         return failed(
-            f"{printable(str(there))} cannot be written: {error.strerror}.",
-            f"chown it to the bridge's user (this is {_user()}), or set journal.path to a "
-            "directory that can be written.",
+            f"{shown} cannot be written: {error.strerror}.",
+            f"chown {_id()} {shown}, or set journal.path to a file in a directory that the "
+            f"bridge's user (this is {_user()}) can write.",
             path=shown,
         )
     if path.exists() and not os.access(path, os.W_OK):
         return failed(
             f"{printable(str(path))} cannot be written by this user ({_user()}).",
-            f"chown {_user()} {printable(str(path))}, or remove it.",
+            f"chown {_id()} {printable(str(path))}, or remove it.",
         )
     return ok(f"{shown} {'can be written' if there == directory else 'can be made'}.", path=shown)
 
@@ -157,6 +167,14 @@ def _sound(path: Path) -> Finding:
         if "lock" in str(error) or "busy" in str(error):
             return ok("It is being written just now.", bytes=size)
         return failed(f"{shown} cannot be read: {printable(str(error), 120)}.", again, bytes=size)
+    if version > VERSION:
+        return failed(
+            f"{shown} was written by a newer teamscall (version {version} of the journal; this one "
+            f"knows up to {VERSION}): the bridge would not start.",
+            "Use the newer teamscall, or set journal.path to another file.",
+            bytes=size,
+            schema=version,
+        )
     if found != "ok":
         return failed(f"{shown} is damaged: {printable(found, 120)}.", again, bytes=size)
     return ok(f"{shown} is sound ({size / _MB:.1f} MB).", bytes=size, schema=version)
@@ -180,7 +198,7 @@ async def captures(site: Site) -> Finding:
     except OSError as error:
         return failed(
             f"capture.dir {shown} cannot be written: {error.strerror}.",
-            f"chown it to the bridge's user (this is {_user()}), or set capture.dir elsewhere.",
+            f"Give it to the bridge's user (this is {_user()}), or set capture.dir elsewhere.",
         )
     if there == directory and _open_to_others(directory):
         return warning(
@@ -190,6 +208,33 @@ async def captures(site: Site) -> Finding:
     return ok(f"{shown} can be written.")
 
 
+async def control(site: Site) -> Finding:
+    """Where the operator's socket is to be."""
+    from teamscall.control.where import UNIX_SOCKETS, too_long
+
+    if not site.config.control.enabled:
+        return skipped("No control socket is opened (control.enabled = false).")
+    if not UNIX_SOCKETS or not site.config.control.socket:
+        return skipped("The control socket is where it is by default.")
+    path = Path(site.config.control.socket)
+    if problem := too_long(path):
+        return failed(
+            f"{problem[:-1]}: the bridge would not start.",
+            "Set control.socket to a shorter path, such as /run/teamscall/control.sock, or take "
+            "the key out.",
+        )
+    shown = printable(str(path.parent))
+    there = next(each for each in path.parents if each.exists())
+    if not there.is_dir():
+        return failed(f"{printable(str(there))} is no directory.", "Set control.socket elsewhere.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        return failed(
+            f"control.socket: {printable(str(there))} cannot be written by this user ({_user()}).",
+            f"Make {shown} for the bridge's user, or set control.socket elsewhere.",
+        )
+    return ok(f"{printable(str(path))} can be opened.")
+
+
 def _try(directory: Path) -> None:
     with tempfile.TemporaryFile(dir=directory):
         pass
@@ -197,6 +242,11 @@ def _try(directory: Path) -> None:
 
 def _open_to_others(directory: Path) -> bool:
     return os.name == "posix" and bool(stat.S_IMODE(directory.stat().st_mode) & 0o007)
+
+
+def _id() -> str:
+    """As chown takes it."""
+    return f"{os.geteuid()}" if hasattr(os, "geteuid") else "it"
 
 
 def _user() -> str:
@@ -246,5 +296,15 @@ CHECKS: tuple[Check, ...] = (
         captures,
         "When capture.dir is set: whether it can be written, and by whom it can be entered.",
         "Give it to the bridge's user alone (chmod 700).",
+    ),
+    Check(
+        "TC-CONTROL",
+        "here",
+        "The control socket",
+        control,
+        "When control.socket is set: whether a socket can have that path (107 bytes on Linux) "
+        "and this user may make it there. `teamscall status`, `call`, `reload` and the others "
+        "go through it.",
+        "Take a shorter path, in a directory of the bridge's user.",
     ),
 )

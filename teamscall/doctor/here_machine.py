@@ -210,16 +210,19 @@ async def _sample() -> tuple[float, float, float] | None:
         " late.append((time.monotonic()-at)*1000)\n"
         f"late.sort()\nprint(late[{_FRAMES // 2}],late[{_FRAMES * 9 // 10}],late[-1])\n"
     )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        "-S",
-        "-c",
-        script,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable or "python3",
+            "-I",
+            "-S",
+            "-c",
+            script,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError:
+        return None  # a sandbox may forbid it: nothing is known of the machine
     try:
         said, _ = await process.communicate()
     except asyncio.CancelledError:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from doctor_rig import SECRET, certificate, config, findings, free_port, site
 
-from teamscall.config import Capture, JournalFile
+from teamscall.config import Capture, Control, JournalFile
 from teamscall.doctor import certificates, knocking, ports
 from teamscall.doctor.checks import Finding
 from teamscall.doctor.findings import belongs
@@ -165,6 +165,9 @@ def test_the_journal_and_its_directory(tmp_path: Path) -> None:
     folder.chmod(0o777)
     assert told() == ["TC-DATA-MODE"]
     folder.chmod(0o700)
+    with closing(sqlite3.connect(journal)) as database:
+        database.execute("PRAGMA user_version = 99")  # a newer teamscall's: serve refuses it
+    assert told() == ["TC-JOURNAL"]
     journal.write_bytes(b"no database at all " * 100)
     assert told() == ["TC-JOURNAL"]
     journal.unlink()
@@ -191,6 +194,19 @@ def test_the_folder_of_captures(tmp_path: Path) -> None:
     folder.rmdir()
     folder.write_text("a file")
     assert told() == "failed"
+
+
+def test_a_control_socket_fits_its_path(tmp_path: Path) -> None:
+    def told(path: Path) -> Finding:
+        base = msgspec.structs.replace(config(), control=Control(socket=str(path)))
+        (one,) = asyncio.run(examine(select(CHECKS, ["TC-CONTROL"]), site(base), total_s=30))
+        return one.finding
+
+    assert told(Path("/tmp/a.sock")).status == "ok"
+    long = told(tmp_path / ("x" * 108))
+    assert (long.status, "107" in long.what) == ("failed", True)
+    (tmp_path / "file").touch()
+    assert told(tmp_path / "file" / "a.sock").status == "failed"
 
 
 @pytest.mark.parametrize(
