@@ -204,4 +204,6 @@ def test_a_regression_leaves_alone_what_it_has_nothing_to_do_with(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     no_backchannels(monkeypatch)
-    assert {name for name, v in verdicts().items() if not v.passed} == {"backchannel"}
+    near = ("backchannel", "barge-in", "csharp-question", "noise", "operator")
+    found = {name for name in near if not judge(Task(CAPTURES[name], name)).passed}
+    assert found == {"backchannel"}

@@ -13,6 +13,7 @@ from teamscall.engines.base import (
     AnswerDone,
     BeginUtterance,
     CommitUtterance,
+    PeekUtterance,
     PressDigit,
     Respond,
     Transcript,
@@ -102,6 +103,21 @@ def test_follows_its_lines_once_when_it_does_not_repeat() -> None:
             assert [e.text for e in talk.all(Transcript)] == ["one", ""]
             assert talk.text(1) == "1."
             assert talk.text(2) == ""
+
+    run(check)
+
+
+@pytest.mark.parametrize("settles", [False, True])
+def test_a_pause_is_told_what_was_heard_where_the_script_says_so(settles: bool) -> None:
+    script = Script(lines=(ScriptLine(heard="one", settles=settles),))
+
+    async def check() -> None:
+        async with talking(ScriptedEngine(script)) as talk:
+            talk.submit(BeginUtterance(1), PeekUtterance(1), CommitUtterance(1))
+            await talk.until(lambda: any(one.final for one in talk.all(Transcript)))
+            settled = Transcript(1, "one", final=False, settled=True)
+            final = Transcript(1, "one", final=True)
+            assert talk.all(Transcript) == ([settled, final] if settles else [final])
 
     run(check)
 
