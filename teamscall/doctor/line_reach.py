@@ -99,6 +99,12 @@ async def _bridge(site: Site) -> Finding:
     try:
         await started(site)
     except TeamscallError as error:
+        if any([(await knock(line.own, "/healthz")).status == 200 for line in lines(site)]):
+            return failed(
+                "Another bridge has taken the port in the meantime: most likely another doctor, at "
+                "its test.",
+                "Run it again in half a minute; if it stays so, TC-PORT tells who holds the port.",
+            )
         return failed(
             f"No bridge can be started for the test: {printable(error.message, 200)}",
             printable(error.hint, 200) or "`teamscall serve` says the same.",
