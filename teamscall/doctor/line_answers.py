@@ -135,6 +135,13 @@ def _no_http(line: Line, answer: Answer) -> Finding:
             "h2,http/1.1`; nginx: `http2 off;`).",
             **facts,
         )
+    if answer.trouble == "tls" and "CERTIFICATE_REQUIRED" in answer.detail:
+        return failed(
+            f"{where} asks for a certificate of the client: no gateway has one.",
+            f"Take that off for {line.own_path} (HAProxy: no verify required on the bind; nginx: "
+            "ssl_verify_client off): the bridge's secret is the proof.",
+            **facts,
+        )
     if answer.trouble == "tls" and "PROTOCOL" in answer.detail:
         return failed(
             f"{where} takes no client that does not speak HTTP/2.",
@@ -145,14 +152,15 @@ def _no_http(line: Line, answer: Answer) -> Finding:
         return failed(
             f"{where} takes the connection and does not answer.",
             "See where the proxy or tunnel sends it: the upstream must be the bridge's port, "
-            f"{line.own.port}.",
+            f"{line.own.port}, and no rule may hold it up (HAProxy: silent-drop, tarpit).",
             **facts,
         )
     if answer.trouble == "closed":
         return failed(
             f"{where} closes the connection without an answer.",
-            f"See the proxy's log; a tunnel's far end must be the bridge's port, {line.own.port} "
-            f"({'with' if line.own.tls else 'without'} TLS).",
+            f"Let {line.own_path} through (HAProxy: http-request reject or silent-drop; nginx: "
+            f"return 444), to the bridge's port, {line.own.port}, "
+            f"{'with' if line.own.tls else 'without'} TLS; see the proxy's or tunnel's log.",
             **facts,
         )
     if answer.trouble == "not-http":

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from teamscall.doctor.bridge import Failed, running
 from teamscall.doctor.checks import Check, Fact, Finding, Site, failed, ok, skipped, warning
@@ -143,7 +143,9 @@ async def _audio(site: Site, line: Line) -> Finding:
             "The proxy keeps it: no buffering for this path (nginx: proxy_buffering off).",
         )
     except (OSError, InvalidHandshake, ConnectionClosed) as error:
-        return failed(f"The call is cut in its first second ({_why(error)}).", "See TC-PING.")
+        return _limited(error) or failed(
+            f"The call is cut in its first second ({_why(error)}).", "See TC-PING."
+        )
     added = max(0.0, there.median_ms - past.median_ms)
     facts: dict[str, Fact] = {
         "medianMs": round(there.median_ms, 1),
@@ -291,7 +293,24 @@ async def _silent(site: Site, line: Line) -> Finding:
     return ok(f"{wait:.0f} s of silence do not end a call.", silenceS=round(wait, 1))
 
 
+def _limited(error: Exception) -> Finding | None:
+    """A second call at a time is refused: the first one, TC-PING's, came through."""
+    if not isinstance(error, InvalidStatus):
+        return None
+    status = error.response.status_code
+    return failed(
+        f"One call comes through, and another at the same time is refused ({status}): the proxy "
+        "limits connections or requests.",
+        "Take the limit off for this path, or raise it above max_concurrent_calls (nginx: "
+        "limit_conn, limit_req; HAProxy: rules that deny by rate): all calls come from one "
+        "address.",
+        status=status,
+    )
+
+
 def _not_opened(error: Exception) -> Finding:
+    if (found := _limited(error)) is not None:
+        return found
     return failed(
         f"No call can be opened ({_why(error)}).",
         "Run `teamscall doctor --only line`: an earlier check tells why.",

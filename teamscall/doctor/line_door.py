@@ -58,9 +58,15 @@ async def _dial(site: Site, line: Line) -> Seen:
         public = await _upgrade(line, direct=False)
     # Some take both without TLS; who keeps a request waiting has read it.
     silent = public.trouble in ("closed", "tls") and not plain.status
-    if silent and await speaks_http2(line.address):
+    if silent and await speaks_http2(line.address) and not await _knows_http1(line):
         public = msgspec.structs.replace(public, trouble="http2")
     return Seen(public, direct, plain)
+
+
+async def _knows_http1(line: Line) -> bool:
+    """Whether what is no request is answered in HTTP/1: one that refuses every request of ours
+    by its own rules has read them."""
+    return bool((await knock(line.address, "/ is / no / target")).status)
 
 
 async def _upgrade(line: Line, *, direct: bool) -> Answer:

@@ -34,6 +34,11 @@ def proxy(status: int, *headers: tuple[str, str], body: bytes = b"<html>") -> An
         (Answer(trouble="http2"), "TC-HTTP", "HTTP/2 alone"),
         (Answer(trouble="closed"), "TC-HTTP", "closes"),
         (Answer(trouble="timeout"), "TC-HTTP", "does not answer"),
+        (
+            Answer(trouble="tls", detail="TLSV13_ALERT_CERTIFICATE_REQUIRED"),
+            "TC-HTTP",
+            "certificate of the client",
+        ),
         (Answer(trouble="not-http", detail="SSH-2.0"), "TC-HTTP", "SSH-2.0"),
         (proxy(301, ("location", f"https://bot.example.com{PATH}")), "TC-HTTP", "redirects"),
         (proxy(302, ("location", "https://login.example.com/oauth2")), "TC-HTTP", "login page"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from doctor_rig import PATH, SECRET, certificate, config, failures, front, line_of, site
@@ -49,48 +50,62 @@ def spoilt(told: dict[str, Finding], which: str) -> None:
     assert told[which].remedy
 
 
+def without(name: bytes, head: bytes) -> bytes:
+    return re.sub(rb"(?i)\r\n" + name + rb":[^\r]*", b"", head)
+
+
 def test_one_fault_of_a_proxy_fails_one_check() -> None:
+    settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+    async def one(which: str, *, standin: bool = False, **faults: Any) -> None:
+        own = config(standin=standin)
+        async with front(own_port(own), **faults) as port:
+            spoilt(await line_of(behind(own, port)), which)
+
+    async def capped() -> None:
+        own = config()
+        async with front(own_port(own), cap=1_000_000) as port:
+            told = await line_of(behind(own, port), "TC-BRIDGE", "TC-MESSAGE")
+        spoilt(told, "TC-MESSAGE")
+        assert told["TC-MESSAGE"].facts["passes"] == 500_000
+
     async def main() -> None:
-        plain, standin = config(), config(standin=True)
-
-        def without(name: bytes, head: bytes) -> bytes:
-            return re.sub(rb"(?i)\r\n" + name + rb":[^\r]*", b"", head)
-
-        async with front(
-            own_port(standin), change=lambda head: head.replace(b"/msteams/calling/", b"/")
-        ) as port:
-            spoilt(await line_of(behind(standin, port)), "TC-PATH")
-        async with front(own_port(plain), change=lambda head: without(b"upgrade", head)) as port:
-            spoilt(await line_of(behind(plain, port)), "TC-UPGRADE")
-        async with front(
-            own_port(standin), change=lambda head: without(rb"x-[a-z-]+signature", head)
-        ) as port:
-            spoilt(await line_of(behind(standin, port)), "TC-CREDENTIALS")
-        settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-        async with front(own_port(plain), respond=lambda head: settings) as port:
-            spoilt(await line_of(behind(plain, port)), "TC-HTTP")
-        async with front(own_port(plain), cap=1_000_000) as port:
-            told = await line_of(behind(plain, port), "TC-BRIDGE", "TC-MESSAGE")
-            spoilt(told, "TC-MESSAGE")
-            assert told["TC-MESSAGE"].facts["passes"] == 500_000
+        async with asyncio.TaskGroup() as group:  # most of it is waiting
+            for each in (
+                one(
+                    "TC-PATH", standin=True, change=lambda it: it.replace(b"/msteams/calling", b"")
+                ),
+                one("TC-UPGRADE", change=lambda head: without(b"upgrade", head)),
+                one(
+                    "TC-CREDENTIALS",
+                    standin=True,
+                    change=lambda head: without(rb"x-[a-z-]+signature", head),
+                ),
+                one("TC-HTTP", respond=lambda head: settings),
+                capped(),
+            ):
+                group.create_task(each)
 
     asyncio.run(main())
 
 
 def test_a_certificate_fails_by_what_is_wrong_with_it(tmp_path: Path) -> None:
+    async def one(which: str, days: tuple[int, int], name: str) -> None:
+        own = config()
+        folder = tmp_path / which
+        folder.mkdir()
+        tls = certificate(folder, days=days, names=(name,))
+        async with front(own_port(own), tls=tls) as port:
+            secure = behind(own, port, scheme="wss", host="localhost")
+            spoilt(await line_of(secure), which)
+            if which == "TC-TLS-CHAIN":  # the remedy, followed
+                assert failures(await line_of(secure, ca=str(tls[0]))) == []
+
     async def main() -> None:
-        plain = config()
-        for which, days, names in (
-            ("TC-TLS-EXPIRY", (-30, -1), ("localhost",)),
-            ("TC-TLS-NAME", (-1, 30), ("other.example",)),
-            ("TC-TLS-CHAIN", (-1, 30), ("localhost",)),
-        ):
-            tls = certificate(tmp_path, days=days, names=names)
-            async with front(own_port(plain), tls=tls) as port:
-                secure = behind(plain, port, scheme="wss", host="localhost")
-                spoilt(await line_of(secure), which)
-                if which == "TC-TLS-CHAIN":  # the remedy, followed
-                    assert failures(await line_of(secure, ca=str(tls[0]))) == []
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one("TC-TLS-EXPIRY", (-30, -1), "localhost"))
+            group.create_task(one("TC-TLS-NAME", (-1, 30), "other.example"))
+            group.create_task(one("TC-TLS-CHAIN", (-1, 30), "localhost"))
 
     asyncio.run(main())
 
