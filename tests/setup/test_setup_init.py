@@ -115,7 +115,8 @@ def test_a_terminal_is_asked_until_the_answer_is_one() -> None:
     def question() -> None:
         got.append(ask(None, None, None, None))
 
-    answers = ["4", "2", "ftp://x", "b.example.org", "anna", "http://u:p@x", "anna@example.org, *", "x", ""]
+    callers = ["anna", "http://u:p@x", "anna@example.org, *"]
+    answers = ["4", "2", "ftp://x", "b.example.org", *callers, "x", ""]
     done = CliRunner().invoke(asking, [], input="\n".join(answers) + "\n")
     assert got == [("csharp", "b.example.org", ["anna@example.org", "*"], "auto")]
     for words in ("4 is none of 1, 2, 3", "is not an address", "anna is no caller"):
