@@ -195,8 +195,8 @@ def test_a_file_that_unpacks_to_far_more_than_any_call_is_read_no_further(
     monkeypatch.setattr(reader, "ROOM_PER_BYTE", 10)
     path = tmp_path / "a.tcap"
     length = 600_000 // count
-    bombs = [[Frame(6.0, "in", bytes(length), 0, 0)] * count] * 10
-    path.write_bytes(in_blocks([[HEADER], *bombs]))
+    bomb: list[Record] = [Frame(6.0, "in", bytes(length), 0, 0)] * count
+    path.write_bytes(in_blocks([[HEADER], *[bomb] * 10]))
     capture = read(path)
     assert "far more than any call" in (capture.damage or "")
     assert len(capture.records) < 5 * count
