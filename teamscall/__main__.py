@@ -15,8 +15,16 @@ GIVE_WAY_NICENESS = 10
 
 
 def main() -> None:
-    """Run the command line; turn every deliberate error into one sentence and an exit code."""
+    """The process of a command: below a bridge's, where it may be, then ``command``."""
     _give_way(sys.argv[1:])
+    command()
+
+
+def command() -> None:
+    """Run the command line; turn every deliberate error into one sentence and an exit code.
+
+    For whoever calls it within a process of their own, whose priority is theirs.
+    """
     try:
         from teamscall.cli import streams
         from teamscall.cli.app import app

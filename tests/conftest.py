@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 
 # No test asserts an absolute time, and a property is no exception.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_priority() -> Iterator[None]:
+    """A command gives way to the bridge by its niceness, which a process never gets back: run
+    within the tests' own, it would starve every test after it."""
+    if not hasattr(os, "getpriority"):
+        yield
+        return
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    yield
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before, "a test gave the process a niceness"

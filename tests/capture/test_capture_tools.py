@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from replay_rig import Recorded
 
 import teamscall
-from teamscall.__main__ import main
+from teamscall.__main__ import command as program
 from teamscall.audio.wav import read_wav
 from teamscall.capture import codec, versions
 from teamscall.capture.blocks import HEAD_BYTES, PREAMBLE, encode_record, pack
@@ -64,7 +64,7 @@ def run(*arguments: object) -> Ran:
         patch.setenv("COLUMNS", "100")
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                main()
+                program()
                 code: object = 0
             except SystemExit as ended:
                 code = ended.code

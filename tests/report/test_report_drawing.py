@@ -15,7 +15,7 @@ import PIL.Image
 import pytest
 from report_rig import CORPUS, HOSTILE, capture, hostile, made
 
-from teamscall.__main__ import main
+from teamscall.__main__ import command as program
 from teamscall.capture.report import page, png, svg
 from teamscall.capture.report.palette import INKS
 from teamscall.capture.report.picture import picture
@@ -141,7 +141,7 @@ def run(*arguments: object) -> tuple[int, str, str]:
         patch.setattr("teamscall.cli.streams.set_up", lambda: None)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                main()
+                program()
                 code: object = 0
             except SystemExit as ended:
                 code = ended.code
