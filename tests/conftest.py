@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -23,3 +24,15 @@ def _own_priority() -> Iterator[None]:
     before = os.getpriority(os.PRIO_PROCESS, 0)
     yield
     assert os.getpriority(os.PRIO_PROCESS, 0) == before, "a test gave the process a niceness"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_logging() -> Iterator[None]:
+    """A command sets its process's logging up; run within the tests' own, it is put back."""
+    ours, root = logging.getLogger("teamscall"), logging.getLogger()
+    before = (ours.handlers[:], ours.level, ours.propagate, root.level, root.manager.disable)
+    handlers = root.handlers[:]
+    yield
+    ours.handlers[:], ours.level, ours.propagate, root.level, root.manager.disable = before
+    root.handlers[:] = handlers
+    root.manager._clear_cache()  # type: ignore[attr-defined]  # of what each logger lets pass

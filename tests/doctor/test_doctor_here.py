@@ -39,7 +39,7 @@ def looked(
         "utf-8",
     )
     path.chmod(mode)
-    seen = load(path, env=env, flags={"serve.port": free_port()})
+    seen = load(path, env=env, flags={"serve.port": 0})
     where = site(
         seen.config,
         config_path=seen.path,
