@@ -163,10 +163,7 @@ class TestEcho:
 class TestDoubleTalk:
     @pytest.mark.parametrize(
         "name",
-        [
-            pytest.param(n, marks=[] if n in ("room", "flat") else [pytest.mark.load])
-            for n in FILTERS
-        ],
+        [pytest.param(n, marks=[] if n == "room" else [pytest.mark.load]) for n in FILTERS],
     )
     def test_the_caller_is_speech_within_80_ms(self, name: str) -> None:
         late = []

@@ -134,9 +134,8 @@ def test_a_bridge_that_never_answers_is_not_waited_for(folder: Path) -> None:
 def test_arguments_that_are_no_text_are_said_to_be_none(folder: Path) -> None:
     journal = str(folder / "journal.sqlite3")
     commands = (
-        ("speak", "a\udcff", "Hello."), ("status", "a\udcff"), ("tail", "a\udcff"),
-        ("call", "user:\udcff"), ("calls", "show", "a\udcff", "--journal", journal),
-        ("calls", "forget", "a\udcff", "--journal", journal),
+        ("speak", "a\udcff", "Hello."), ("call", "user:\udcff"),
+        ("calls", "show", "a\udcff", "--journal", journal),
     )  # fmt: skip
 
     async def work() -> None:

@@ -223,9 +223,11 @@ def test_ids_and_close_codes_are_logged_but_no_key_and_no_word(everything: Every
     text = "\n".join(everything.logged)
     assert "closed with 1011" in text
     assert "closed with 1001" in text
-    for stage, status in (("think", 500), ("speak", 429), ("session", 401)):
-        lines = [one for one in everything.logged if f"'status': {status}" in one]
-        assert any(f"'stage': '{stage}'" in one and "'request': 'req_" in one for one in lines)
+    # Of the failures that happen once, one may meet a thought that is given up meanwhile.
+    for stage, statuses in (("think", (500, 404)), ("speak", (429, 401)), ("session", (401,))):
+        lines = [one for one in everything.logged if f"'stage': '{stage}'" in one]
+        told = [one for one in lines if any(f"'status': {status}" in one for status in statuses)]
+        assert any("'request': 'req_" in one for one in told), (stage, lines)
     assert "sk-stand-in" not in text
     assert SAID not in text
     for name, here in everything.calls.items():
