@@ -6,6 +6,7 @@ the result.
 
 from __future__ import annotations
 
+import abc
 import json
 import sys
 import time
@@ -45,7 +46,7 @@ Gates = Sequence[tuple[str, str]]
 """The rules that refuse, each with its sentence."""
 
 
-class View:
+class View(abc.ABC):
     """What is shown. ``elapsed_s`` counts from the request."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -65,17 +66,17 @@ class View:
     def begin(self, to: str) -> None:
         """The bridge is being asked."""
 
+    @abc.abstractmethod
     def step(self, picture: Picture) -> None:
         """A new state."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def note(self, text: str) -> None:
         """Something that the operator should know."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def result(self, picture: Picture, code: ExitCode, sentence: str) -> None:
         """The command is about to end."""
-        raise NotImplementedError
 
     def failed(
         self,

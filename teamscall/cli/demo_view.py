@@ -149,7 +149,7 @@ class _View(abc.ABC):
     def __enter__(self) -> _View:
         return self
 
-    def __exit__(self, *_: object) -> None:  # noqa: B027  # most have nothing to end
+    def __exit__(self, *_: object) -> None:  # most have nothing to end
         pass
 
     @abc.abstractmethod

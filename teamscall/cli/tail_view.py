@@ -6,6 +6,7 @@ coloured here; the live view is ``tail_live``.
 
 from __future__ import annotations
 
+import abc
 import json
 import sys
 import time
@@ -24,7 +25,7 @@ WHO_COLUMNS = 7  # caller…
 MAX_NOTE_CHARS = 500
 
 
-class View:
+class View(abc.ABC):
     """What is shown, event by event. The lines of all calls, unless ``one_call``.
 
     Attributes:
@@ -55,9 +56,9 @@ class View:
         """Whether an event becomes a line that stays."""
         return event in self.wanted
 
+    @abc.abstractmethod
     def event(self, event: Mapping[str, Any]) -> None:
         """Raises: OutputLost."""
-        raise NotImplementedError
 
     def cut_off(self) -> None:
         """The bridge went away: how it goes on is not known."""

@@ -202,7 +202,7 @@ def test_a_control_socket_fits_its_path(tmp_path: Path) -> None:
         (one,) = asyncio.run(examine(select(CHECKS, ["TC-CONTROL"]), site(base), total_s=30))
         return one.finding
 
-    assert told(Path("/tmp/a.sock")).status == "ok"
+    assert told(Path("a.sock")).status == "ok"
     long = told(tmp_path / ("x" * 108))
     assert (long.status, "107" in long.what) == ("failed", True)
     (tmp_path / "file").touch()
