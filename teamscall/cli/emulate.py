@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+from teamscall.cli.dialling import PANEL as _DIAL
+from teamscall.cli.dialling import (
+    CaOption,
+    GenerationOption,
+    InsecureOption,
+    SecretFileOption,
+    SecretOption,
+)
 from teamscall.cli.emulate_names import (
     AnswerName,
     DialectName,
@@ -15,9 +23,6 @@ from teamscall.cli.emulate_names import (
     RecordingName,
     VideoSource,
 )
-
-SECRET_ENV = "TEAMSCALL_EMULATE_SECRET"
-
 
 _HELP = (
     "Play a Teams gateway against any bridge: dial, sign, speak, listen, measure.\n\n"
@@ -33,7 +38,7 @@ _HELP = (
     "options, files or script, 4 nothing answers, the port is taken or the link was lost, "
     "5 refused, 6 no authorization in time, 130 interrupted."
 )
-_DIAL, _SOUND, _WHO, _CALL, _END = "Dialling", "Sound", "Caller", "The call", "Ending and output"
+_SOUND, _WHO, _CALL, _END = "Sound", "Caller", "The call", "Ending and output"
 _CALLED = "Being called"
 _SCRIPT = "Scripts, bad networks, many callers"
 
@@ -52,32 +57,15 @@ def emulate(
             rich_help_panel=_DIAL,
         ),
     ] = "",
-    secret: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT",
-            help=f"The shared secret; better --secret-file or ${SECRET_ENV}.",
-            rich_help_panel=_DIAL,
-        ),
-    ] = None,
-    secret_file: Annotated[
-        Path | None, typer.Option(help="A file with the shared secret.", rich_help_panel=_DIAL)
-    ] = None,
+    secret: SecretOption = None,
+    secret_file: SecretFileOption = None,
     dialect: Annotated[
         DialectName, typer.Option(help="Which gateway to play.", rich_help_panel=_DIAL)
     ] = DialectName.STANDIN,
-    generation: Annotated[
-        GenerationName,
-        typer.Option(help="Which of StandIn's header names to send.", rich_help_panel=_DIAL),
-    ] = GenerationName.BOTH,
+    generation: GenerationOption = GenerationName.BOTH,
     call_id: Annotated[str, typer.Option(help="Default: a new one.", rich_help_panel=_DIAL)] = "",
-    ca: Annotated[
-        Path | None,
-        typer.Option(help="PEM file of the authority to trust.", rich_help_panel=_DIAL),
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Accept any certificate.", rich_help_panel=_DIAL)
-    ] = False,
+    ca: CaOption = None,
+    insecure: InsecureOption = False,
     wav: Annotated[
         Path | None, typer.Option(help="Speak this WAV file.", rich_help_panel=_SOUND)
     ] = None,

@@ -5,16 +5,15 @@ Owns no rule of a call (they are in ``emulator``) and no look (``emulate_view``)
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
 from teamscall.capture.far_side import FarSide
-from teamscall.cli.emulate import SECRET_ENV
+from teamscall.cli.dialling import SECRET_ENV, read_secret
 from teamscall.cli.emulate_capture import captured
-from teamscall.cli.emulate_run import Options, make_plan, read_secret, write
+from teamscall.cli.emulate_run import Options, make_plan, write
 from teamscall.cli.emulate_view import Keys, View
 from teamscall.cli.outputs import check_writable
 from teamscall.cli.stopping import stop_on_signals
@@ -45,7 +44,7 @@ async def take(options: Options, view: View) -> ExitCode:
         OutputLost: there is nowhere to print to any more.
     """
     answering = make_answering(options)
-    plan = make_plan(options, read_secret(options, os.environ))
+    plan = make_plan(options, read_secret(options.secret, options.secret_file))
     if options.secret is not None:
         view.warn(f"--secret is visible to others in ps; use --secret-file or ${SECRET_ENV}")
     check_writable(

@@ -6,15 +6,13 @@ Owns no rule of a call (they are in ``emulator``) and no look (``emulate_view``)
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import msgspec
 
-from teamscall.cli.emulate import SECRET_ENV
+from teamscall.cli.dialling import SECRET_ENV, read_secret
 from teamscall.cli.emulate_capture import captured
 from teamscall.cli.emulate_view import Keys, View, choose_view, print_devices
 from teamscall.cli.outputs import check_writable
@@ -158,7 +156,7 @@ def place(options: Options) -> ExitCode:
 
 
 async def _call(options: Options, view: View) -> Report:
-    plan = make_plan(options, read_secret(options, os.environ))
+    plan = make_plan(options, read_secret(options.secret, options.secret_file))
     if options.secret is not None:
         view.warn(f"--secret is visible to others in ps; use --secret-file or ${SECRET_ENV}")
     check_writable(
@@ -341,32 +339,6 @@ def read_impairments(pairs: tuple[str, ...] | None) -> Impairments:
     if problems:
         raise InputError(f"--impair: {'; '.join(problems)}.")
     return found
-
-
-def read_secret(options: Options, env: Mapping[str, str]) -> bytes:
-    """The secret from the flag, the file or the environment, in this order.
-
-    One line end at the end of a file is the editor's, not the secret's.
-
-    Raises:
-        InputError: there is none, or the file cannot be read.
-    """
-    if options.secret is not None:
-        secret = os.fsencode(options.secret)
-    elif options.secret_file is not None:
-        try:
-            secret = options.secret_file.read_bytes()
-        except OSError as error:
-            name = printable(str(options.secret_file))
-            raise InputError(f"{name} cannot be read: {error.strerror or error}.") from error
-        secret = secret.removesuffix(b"\n").removesuffix(b"\r")
-    else:
-        secret = os.fsencode(env.get(SECRET_ENV, ""))
-    if not secret:
-        raise InputError(
-            "There is no secret.", hint=f"Use --secret-file, or put it into ${SECRET_ENV}."
-        )
-    return secret
 
 
 async def _source(options: Options, view: View) -> sources.Source:

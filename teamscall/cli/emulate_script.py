@@ -7,7 +7,6 @@ know steps and verdicts (``emulator.scenario``) and looks (``emulate_script_view
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,13 @@ from typing import Any
 import msgspec
 
 from teamscall.cli.asking import Door
-from teamscall.cli.emulate import SECRET_ENV
+from teamscall.cli.dialling import SECRET_ENV, read_secret
 from teamscall.cli.emulate_capture import captured
 from teamscall.cli.emulate_run import (
     DEFAULT_SILENCE_S,
     Options,
     make_plan,
     read_impairments,
-    read_secret,
     write,
 )
 from teamscall.cli.emulate_script_view import ScriptView, choose_view
@@ -104,7 +102,7 @@ async def act(options: Options, view: ScriptView) -> ExitCode:
     _check(options, calls)
     scenario = _scenario(options)
     options = _merged(options, scenario)
-    plan = make_plan(options, read_secret(options, os.environ))
+    plan = make_plan(options, read_secret(options.secret, options.secret_file))
     if options.secret is not None:
         view.warn(f"--secret is visible to others in ps; use --secret-file or ${SECRET_ENV}")
     outs, stereos = _numbered(options.out, calls), _numbered(options.stereo, calls)

@@ -7,11 +7,17 @@ from typing import Annotated
 
 import typer
 
-from teamscall.cli.emulate import SECRET_ENV
+from teamscall.cli.dialling import (
+    CaOption,
+    GenerationOption,
+    InsecureOption,
+    SecretFileOption,
+    SecretOption,
+)
 from teamscall.cli.emulate_names import GenerationName
 from teamscall.cli.serve import EngineName, SetOption
 
-_LIVE, _DIAL = "Live", "Live, dialling"
+_LIVE = "Live"
 _HELP = (
     "Replay recorded calls and compare all that the bridge says and decides, byte for byte.\n\n"
     "The gateway's messages and the engine's answers come from the capture, at their recorded "
@@ -130,28 +136,11 @@ def replay(
             "--same-call-id", help="Use the recorded call id again.", rich_help_panel=_LIVE
         ),
     ] = False,
-    secret: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT",
-            help=f"The shared secret; better --secret-file or ${SECRET_ENV}.",
-            rich_help_panel=_DIAL,
-        ),
-    ] = None,
-    secret_file: Annotated[
-        Path | None, typer.Option(help="A file with the shared secret.", rich_help_panel=_DIAL)
-    ] = None,
-    generation: Annotated[
-        GenerationName,
-        typer.Option(help="Which of StandIn's header names to send.", rich_help_panel=_DIAL),
-    ] = GenerationName.BOTH,
-    ca: Annotated[
-        Path | None,
-        typer.Option(help="PEM file of the authority to trust.", rich_help_panel=_DIAL),
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Accept any certificate.", rich_help_panel=_DIAL)
-    ] = False,
+    secret: SecretOption = None,
+    secret_file: SecretFileOption = None,
+    generation: GenerationOption = GenerationName.BOTH,
+    ca: CaOption = None,
+    insecure: InsecureOption = False,
 ) -> None:
     if update and (expect or config):
         raise typer.BadParameter("--update accepts the bytes: not with --expect or --config")

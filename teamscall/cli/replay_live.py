@@ -26,6 +26,7 @@ from teamscall.capture.live_line import Line, line
 from teamscall.capture.live_play import Player, Tap
 from teamscall.capture.reader import Capture, read
 from teamscall.capture.suite import captures_in
+from teamscall.cli.dialling import read_secret
 from teamscall.cli.emulate_capture import captured
 from teamscall.cli.stopping import stop_on_signals
 from teamscall.clock import SystemClock
@@ -130,34 +131,7 @@ def _check(
         for call, _ in found if wanted.against else ():
             live.check_askable(expectations.of(call), str(wanted.expect))
     if wanted.against is not None:
-        _secret(wanted)
-
-
-def _secret(wanted: Wanted) -> bytes:
-    """As ``emulate`` has it: the flag, the file, the environment.
-
-    Raises:
-        InputError: there is none.
-    """
-    from teamscall.cli.emulate import SECRET_ENV
-
-    if wanted.secret is not None:
-        secret = os.fsencode(wanted.secret)
-    elif wanted.secret_file is not None:
-        try:
-            secret = wanted.secret_file.read_bytes()
-        except OSError as error:
-            name = printable(str(wanted.secret_file))
-            raise InputError(f"{name} cannot be read: {error.strerror or error}.") from error
-        # One line end at the end of a file is the editor's.
-        secret = secret.removesuffix(b"\n").removesuffix(b"\r")
-    else:
-        secret = os.fsencode(os.environ.get(SECRET_ENV, ""))
-    if not secret:
-        raise InputError(
-            "There is no secret.", hint=f"Use --secret-file, or put it into ${SECRET_ENV}."
-        )
-    return secret
+        read_secret(wanted.secret, wanted.secret_file)
 
 
 class _Run:
@@ -239,7 +213,7 @@ class _Run:
             return
         dial = Dial(
             url=wanted.against,
-            secret=_secret(wanted),
+            secret=read_secret(wanted.secret, wanted.secret_file),
             dialect=story.dialect,
             generation=cast(Generation, wanted.generation),
             call_id=call_id,

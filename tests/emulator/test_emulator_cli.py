@@ -20,8 +20,9 @@ import typer
 from emulator_rig import SECRET, Bridge, tone
 
 from teamscall.audio.wav import read_wav, write_wav
+from teamscall.cli.dialling import read_secret
 from teamscall.cli.emulate import register
-from teamscall.cli.emulate_run import Options, parse_digits, place, read_secret
+from teamscall.cli.emulate_run import Options, parse_digits, place
 from teamscall.cli.emulate_view import METER_COLUMNS
 from teamscall.cli.emulate_words import words
 from teamscall.cli.meters import meter
@@ -217,11 +218,11 @@ def options(**changes: object) -> Options:
 def test_a_secret_comes_from_flag_file_or_environment(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_bytes(b"from a file \xff\n")
-    assert read_secret(options(secret="flag"), {}) == b"flag"
-    assert read_secret(options(secret_file=path), {}) == b"from a file \xff"
-    assert read_secret(options(), {"TEAMSCALL_EMULATE_SECRET": "env"}) == b"env"
+    assert read_secret("flag", path, {}) == b"flag"
+    assert read_secret(None, path, {}) == b"from a file \xff"
+    assert read_secret(None, None, {"TEAMSCALL_EMULATE_SECRET": "env"}) == b"env"
     with pytest.raises(InputError, match="no secret"):
-        read_secret(options(), {})
+        read_secret(None, None, {})
     assert "flag" not in repr(options(secret="flag"))
 
 
