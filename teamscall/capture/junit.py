@@ -2,7 +2,7 @@
 
 The common form: ``testsuites`` > ``testsuite`` > ``testcase`` with ``failure`` (a difference,
 an expectation that does not hold), ``error`` (it could not be replayed) or ``skipped``.
-Refuses to know how a case was judged.
+Refuses to know how a verdict was reached.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import datetime
 import platform
 import re
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Container, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
 from xml.etree import ElementTree
 
 import msgspec
@@ -30,6 +31,44 @@ class Case(msgspec.Struct, frozen=True):
     kind: str = ""  # a word for it, as "differs"
     message: str = ""
     text: str = ""
+
+
+class Judged(Protocol):
+    """How one capture did, however it was replayed."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def took_s(self) -> float: ...
+    @property
+    def result(self) -> str: ...
+    @property
+    def passed(self) -> bool: ...
+    def summary(self) -> str:
+        """One line."""
+
+    def lines(self) -> list[str]:
+        """All there is to say."""
+
+
+def case_of(verdict: Judged, errors: Container[str]) -> Case:
+    """``errors``: the results of what could not be judged."""
+    kind: Literal["passed", "failure", "error"] = "failure"
+    if verdict.passed:
+        kind = "passed"
+    elif verdict.result in errors:
+        kind = "error"
+    return Case(
+        name=verdict.name,
+        file=str(verdict.path),
+        took_s=verdict.took_s,
+        result=kind,
+        kind=verdict.result,
+        message=verdict.summary(),
+        text="\n".join(verdict.lines()),
+    )
 
 
 def junit(cases: Sequence[Case], *, suite: str, began_ms: int) -> bytes:

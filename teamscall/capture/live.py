@@ -12,7 +12,7 @@ import msgspec
 
 from teamscall.capture.expect import Broken, Expectation, broken
 from teamscall.capture.expect_sound import broken_in_sound
-from teamscall.capture.junit import Case
+from teamscall.capture.junit import Case, case_of
 from teamscall.capture.live_play import Played
 from teamscall.capture.live_sides import Point, Side, facts_of, points, side
 from teamscall.capture.measured import measured
@@ -85,20 +85,7 @@ class LiveVerdict(msgspec.Struct, frozen=True):
 
     def case(self) -> Case:
         """As a test case."""
-        kind: Literal["passed", "failure", "error"] = "failure"
-        if self.passed:
-            kind = "passed"
-        elif self.result in ("wrong", "interrupted"):
-            kind = "error"
-        return Case(
-            name=self.name,
-            file=str(self.path),
-            took_s=self.took_s,
-            result=kind,
-            kind=self.result,
-            message=self.summary(),
-            text="\n".join(self.lines()),
-        )
+        return case_of(self, errors=("wrong", "interrupted"))
 
 
 def check_askable(expectation: Expectation, name: str) -> None:

@@ -17,7 +17,7 @@ from teamscall.calls.settings import CallSettings
 from teamscall.capture import diff
 from teamscall.capture.expect import Broken, Expectation, broken, facts
 from teamscall.capture.expect_sound import broken_in_sound
-from teamscall.capture.junit import Case
+from teamscall.capture.junit import Case, case_of
 from teamscall.capture.measured import measured_again
 from teamscall.capture.reader import Capture, read
 from teamscall.capture.recording import recording
@@ -109,20 +109,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     def case(self) -> Case:
         """As a test case."""
-        kind: Literal["passed", "failure", "error"] = "failure"
-        if self.passed:
-            kind = "passed"
-        elif self.result in ("wrong", "damaged"):
-            kind = "error"
-        return Case(
-            name=self.name,
-            file=str(self.path),
-            took_s=self.took_s,
-            result=kind,
-            kind=self.result,
-            message=self.summary(),
-            text="\n".join(self.lines()),
-        )
+        return case_of(self, errors=("wrong", "damaged"))
 
 
 def captures_in(places: Iterable[Path]) -> list[tuple[str, Path]]:

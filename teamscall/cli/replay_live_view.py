@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from teamscall.capture.live import LiveVerdict, Result
 from teamscall.capture.live_sides import Side
-from teamscall.cli import calls_view
+from teamscall.cli import calls_view, replay_sum
 from teamscall.text import printable
 
 _COLOURS: dict[Result, str] = {
@@ -38,12 +37,7 @@ def print_verdicts(verdicts: Sequence[LiveVerdict], *, left: int = 0) -> None:
     out = calls_view.console()
     for verdict in verdicts:
         _print_one(out, verdict)
-    if len(verdicts) > 1 or left:
-        counts: Counter[str] = Counter(verdict.result for verdict in verdicts)
-        told = [f"{counts[word]} {text}" for word, text in _WORDS.items() if counts[word]]
-        if left:
-            told.append(f"{left} left out")
-        out.print(", ".join(told), soft_wrap=True)
+    replay_sum.print_sum(out, verdicts, _WORDS, left=left)
 
 
 def _print_one(out: Console, verdict: LiveVerdict) -> None:
@@ -121,15 +115,7 @@ def _end(one: Side) -> str:
 
 def print_json(verdicts: Sequence[LiveVerdict], *, left: int = 0) -> None:
     """One object."""
-    counts: Counter[str] = Counter(verdict.result for verdict in verdicts)
-    calls_view.print_json(
-        {
-            "passed": all(verdict.passed for verdict in verdicts) and not left,
-            "results": {word: counts[word] for word in _WORDS},
-            "leftOut": left,
-            "captures": [_as_json(verdict) for verdict in verdicts],
-        }
-    )
+    replay_sum.print_json(verdicts, _WORDS, _as_json, left=left)
 
 
 def _as_json(verdict: LiveVerdict) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from rich.text import Text
 
 from teamscall.capture import diff
 from teamscall.capture.suite import Result, Verdict
-from teamscall.cli import calls_view
+from teamscall.cli import calls_view, replay_sum
 from teamscall.text import printable
 
 _COLOURS = {
@@ -46,12 +45,7 @@ def print_verdicts(verdicts: Sequence[Verdict], *, left: int = 0) -> None:
         out.print(_table(verdicts, out.width))
     for verdict in verdicts if len(verdicts) == 1 else ():
         _print_one(out, verdict)
-    if len(verdicts) > 1 or left:
-        counts: Counter[str] = Counter(verdict.result for verdict in verdicts)
-        told = [f"{counts[word]} {text}" for word, text in _WORDS.items() if counts[word]]
-        if left:
-            told.append(f"{left} left out")
-        out.print(", ".join(told), soft_wrap=True)
+    replay_sum.print_sum(out, verdicts, _WORDS, left=left)
 
 
 def _print_lines(out: Console, verdict: Verdict) -> None:
@@ -125,15 +119,7 @@ def _table(verdicts: Sequence[Verdict], width: int) -> Table:
 
 def print_json(verdicts: Sequence[Verdict], *, left: int = 0) -> None:
     """One object."""
-    counts: Counter[str] = Counter(verdict.result for verdict in verdicts)
-    calls_view.print_json(
-        {
-            "passed": all(verdict.passed for verdict in verdicts) and not left,
-            "results": {word: counts[word] for word in _COLOURS},
-            "leftOut": left,
-            "captures": [_as_json(verdict) for verdict in verdicts],
-        }
-    )
+    replay_sum.print_json(verdicts, _WORDS, _as_json, left=left)
 
 
 def _as_json(verdict: Verdict) -> dict[str, Any]:
