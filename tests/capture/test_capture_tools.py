@@ -109,8 +109,11 @@ def test_info_says_what_a_capture_holds(both: tuple[Path, Path]) -> None:
     assert (ours["side"], theirs["side"]) == ("bridge", "emulator")
     assert ours["callId"] == theirs["callId"]
     assert ours["content"] == theirs["content"] == "full"
-    for name in ("framesIn", "framesOut", "messages"):
-        assert ours[name] == theirs[name]
+    assert ours["framesIn"] == theirs["framesIn"]
+    # What was on its way when the caller hung up, only the bridge knows of.
+    assert 0 < theirs["framesOut"] <= ours["framesOut"]
+    assert theirs["messages"].keys() == ours["messages"].keys()
+    assert all(count <= ours["messages"][name] for name, count in theirs["messages"].items())
     assert ours["steps"] > ours["framesIn"]
     assert theirs["steps"] == 0
     assert ours["reason"] == "hangup"
