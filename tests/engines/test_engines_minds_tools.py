@@ -84,8 +84,6 @@ def with_cloud(
                 await check(there, mind)  # type: ignore[misc]
             finally:
                 await mind.close()
-                # The SDK leaves the end of a stream to be closed by the loop.
-                await asyncio.sleep(0.01)
 
         run(whole)
 
@@ -283,8 +281,6 @@ def with_endpoint(
                 await check(mind)  # type: ignore[misc]
             finally:
                 await mind.close()
-                # The SDK leaves the end of a stream to be closed by the loop.
-                await asyncio.sleep(0.01)
 
     run(whole)
 

@@ -55,7 +55,6 @@ def use(tools: Tools, arguments: str = '{"room": "4.01"}', name: str = "book") -
 
     async def check() -> None:
         found.append(await tools.use(CALL, name, arguments))
-        await asyncio.sleep(0.01)  # a stream left unread is closed by the loop, a moment later
 
     run(check)
     return found[0]
