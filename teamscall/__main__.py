@@ -27,11 +27,11 @@ def command() -> None:
     """
     try:
         from teamscall.cli import streams
-        from teamscall.cli.app import app
+        from teamscall.cli.tree import tree
 
         streams.set_up()
         try:
-            app(prog_name="teamscall")
+            tree(sys.argv[1:])(prog_name="teamscall")
         finally:
             sys.stdout.flush()  # here a failure is a sentence; at the exit it is a traceback
     except TeamscallError as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 import numpy as np
 
-from teamscall.audio.level import FULL_SCALE
+from teamscall.audio.dbfs import FULL_SCALE
 from teamscall.audio.sounding import STEP, Floats, Numbers, Samples, Sounding
 
 # Samples that are looked at at once: 64 MB as float64.

@@ -6,11 +6,7 @@ import math
 
 import numpy as np
 
-FULL_SCALE = 32768.0
-
-# What digital silence is said to be, since its logarithm is not a number that JSON or an
-# average can carry. Below one least significant bit once in a 20 ms frame (-115).
-SILENCE_DBFS = -120.0
+from teamscall.audio.dbfs import FULL_SCALE, SILENCE_DBFS
 
 
 def rms_dbfs(pcm: bytes) -> float:

@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from teamscall.audio.level import FULL_SCALE, SILENCE_DBFS
+from teamscall.audio.dbfs import FULL_SCALE, SILENCE_DBFS
 
 Samples = npt.NDArray[np.int16]
 Floats = npt.NDArray[np.float64]

@@ -10,7 +10,8 @@ import asyncio
 import collections
 from collections.abc import Callable
 
-from teamscall.audio.level import SILENCE_DBFS, rms_dbfs
+from teamscall.audio.dbfs import SILENCE_DBFS
+from teamscall.audio.level import rms_dbfs
 
 LEVELS_PER_S = 5
 # What one tick may hold of a peer that sends too fast: a second. The oldest frames go.

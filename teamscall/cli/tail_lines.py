@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from teamscall.audio.level import SILENCE_DBFS
+from teamscall.audio.dbfs import SILENCE_DBFS
 from teamscall.calls import records
 from teamscall.cli.wording import DIALECTS
 from teamscall.control.told import GAP, record_of

@@ -3,8 +3,9 @@ outbound."""
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,17 +45,19 @@ _EXIT_CODES = (
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("speak")(speak)
-    app.command("end")(end)
-    app.command("reload")(reload)
-    app.command("drain")(drain)
+    app.command("speak", help=_help(speak))(speak)
+    app.command("end", help=_help(end))(end)
+    app.command("reload", help=_help(reload))(reload)
+    app.command("drain", help=_help(drain))(drain)
     group = typer.Typer(help="Allow or stop placing calls.", no_args_is_help=True)
     group.command("on")(outbound_on)
     group.command("off")(outbound_off)
     group.command("status")(outbound_status)
     app.add_typer(group, name="outbound")
-    for command in (speak, end, reload, drain):
-        command.__doc__ = f"{command.__doc__}\n\n{_EXIT_CODES}"
+
+
+def _help(command: Callable[..., None]) -> str:
+    return f"{inspect.getdoc(command)}\n\n{_EXIT_CODES}"
 
 
 def speak(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from teamscall.audio.level import SILENCE_DBFS, peak_dbfs, rms_dbfs
+from teamscall.audio.dbfs import SILENCE_DBFS
+from teamscall.audio.level import peak_dbfs, rms_dbfs
 
 
 def test_a_full_sine_is_minus_three_rms_and_zero_peak() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from switchboard_rig import rig
 
-from teamscall.audio.level import SILENCE_DBFS
+from teamscall.audio.dbfs import SILENCE_DBFS
 from teamscall.calls.levels import Meter
 from teamscall.calls.narrate import narrate
 from teamscall.calls.records import AudioLevels, GateChanged

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from teamscall.cli.app import app
+from teamscall.cli.tree import MODULES, tree
 
 ROOT = Path(__file__).resolve().parents[2]
 TYPED = "teamscall serve --authorization ten"
@@ -87,3 +89,20 @@ def test_zsh_finds_the_completion_and_calls_it_at_the_first_tab(env: dict[str, s
     first, *rest = done.stdout.splitlines()
     assert first == "_teamscall", done.stderr
     assert "tenant-only" in "".join(rest), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("verb", [one for verbs in MODULES.values() for one in verbs])
+def test_one_command_alone_is_as_in_the_whole_tree(verb: str) -> None:
+    whole, alone = (typer.main.get_command(one) for one in (app, tree([verb, "x"])))
+    assert isinstance(whole, typer.core.TyperGroup)
+    assert isinstance(alone, typer.core.TyperGroup)
+    assert verb in alone.commands
+    for name, command in alone.commands.items():
+        with whole.make_context("teamscall", [], resilient_parsing=True) as context:
+            assert command.get_help(context) == whole.commands[name].get_help(context)
+
+
+def test_every_command_is_in_the_table_of_modules() -> None:
+    whole = typer.main.get_command(app)
+    assert isinstance(whole, typer.core.TyperGroup)
+    assert set(whole.commands) == {one for verbs in MODULES.values() for one in verbs}
