@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from called_rig import SECRET, TENANT, USER, now_ms
-from test_emulator_cli import ENV, PROGRAM, options
+from emulate_options_rig import emulate_options
+from test_emulator_cli import ENV, PROGRAM
 
 from teamscall.cli.emulate_called import make_answering, parse_listen
 from teamscall.cli.emulate_run import place
@@ -141,7 +142,7 @@ def test_options_that_do_not_fit_are_one_sentence(
 ) -> None:
     if "wav" in changes:
         changes = {**changes, "wav": Path(changes["wav"])}
-    assert place(options(**{"url": "h", "secret": "s", "quiet": True, **changes})) == 2
+    assert place(emulate_options(**{"url": "h", "secret": "s", "quiet": True, **changes})) == 2
     printed = capsys.readouterr()
     assert any(word in printed.err for word in expected.split("|")), printed.err
     assert printed.out == ""
@@ -150,7 +151,7 @@ def test_options_that_do_not_fit_are_one_sentence(
 def test_a_taken_port_is_a_sentence_and_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
-        given = options(url="h", secret="s", quiet=True, answer="busy", listen=where)
+        given = emulate_options(url="h", secret="s", quiet=True, answer="busy", listen=where)
         assert place(given) == 4
     assert "already in use" in capsys.readouterr().err
 
@@ -161,9 +162,9 @@ def test_where_to_listen_and_how_long_to_ring() -> None:
     for bad in ("", "host", "host:", "host:-1", "host:65536", "host:１"):
         with pytest.raises(InputError):
             parse_listen(bad)
-    standin = make_answering(options(answer="pick-up"))
+    standin = make_answering(emulate_options(answer="pick-up"))
     assert (standin.listen, standin.calls, standin.ring_for_s) == (("127.0.0.1", 9440), 1, 2.0)
-    csharp = make_answering(options(answer="no-answer", dialect="csharp", mic=True))
+    csharp = make_answering(emulate_options(answer="no-answer", dialect="csharp", mic=True))
     assert (csharp.listen, csharp.lines) == (None, 1)
     assert csharp.ring_for_s > 600
 

@@ -13,16 +13,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
+from emulate_options_rig import emulate_options
 from emulator_rig import SECRET, Bridge, tone
 
 from teamscall.audio.wav import read_wav, write_wav
 from teamscall.cli.dialling import read_secret
-from teamscall.cli.emulate import register
-from teamscall.cli.emulate_run import Options, parse_digits, place
+from teamscall.cli.emulate_run import parse_digits, place
 from teamscall.cli.emulate_view import METER_COLUMNS
 from teamscall.cli.emulate_words import words
 from teamscall.cli.meters import meter
@@ -124,7 +122,7 @@ def test_a_refusal_is_a_sentence_a_hint_and_its_exit_code(bridge_thread: BridgeT
 def test_what_cannot_be_played_is_one_sentence_and_a_code(
     changes: dict[str, object], code: int, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert place(options(**{"url": "h", "secret": "s", "quiet": True, **changes})) == code
+    assert place(emulate_options(**{"url": "h", "secret": "s", "quiet": True, **changes})) == code
     printed = capsys.readouterr()
     assert expected in printed.err
     assert printed.out == ""
@@ -199,22 +197,6 @@ def test_ctrl_c_hangs_up_as_a_caller_would(bridge_thread: BridgeThread) -> None:
     assert bridge.types()[-1] == "session_end"
 
 
-def options(**changes: object) -> Options:
-    """What the command line gives when nothing is typed, and ``changes``."""
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    register(app)
-    command = typer.main.get_command(app)
-    assert isinstance(command, typer.core.TyperGroup)
-    given: dict[str, Any] = {}
-    for parameter in command.commands["emulate"].params:
-        value = parameter.default() if callable(parameter.default) else parameter.default
-        given[parameter.name or ""] = value
-    return Options(
-        **{name: given.get(name) for name in Options.__struct_fields__} | changes  # type: ignore[arg-type]
-    )
-
-
 def test_a_secret_comes_from_flag_file_or_environment(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_bytes(b"from a file \xff\n")
@@ -223,7 +205,7 @@ def test_a_secret_comes_from_flag_file_or_environment(tmp_path: Path) -> None:
     assert read_secret(None, None, {"TEAMSCALL_EMULATE_SECRET": "env"}) == b"env"
     with pytest.raises(InputError, match="no secret"):
         read_secret(None, None, {})
-    assert "flag" not in repr(options(secret="flag"))
+    assert "flag" not in repr(emulate_options(secret="flag"))
 
 
 def test_digits_are_parsed_with_and_without_times() -> None:

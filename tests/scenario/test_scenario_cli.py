@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
+from emulate_options_rig import emulate_options
 from scenario_rig import SECRET, bridge, dial, script_of
 
 from teamscall.audio.wav import write_wav
 from teamscall.cli import emulate_script
-from teamscall.cli.emulate import register
 from teamscall.cli.emulate_run import Options, read_impairments
 from teamscall.cli.emulate_script_view import choose_view
 from teamscall.emulator.impairments import Impairment
@@ -23,18 +22,8 @@ from teamscall.testing.voice import tone_speech
 
 def options(*typed: str, **changes: object) -> Options:
     """What the command line gives, with these options typed."""
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    register(app)
-    command = typer.main.get_command(app)
-    assert isinstance(command, typer.core.TyperGroup)
-    given: dict[str, Any] = {}
-    for parameter in command.commands["emulate"].params:
-        value = parameter.default() if callable(parameter.default) else parameter.default
-        given[parameter.name or ""] = value
-    fields = {name: given.get(name) for name in Options.__struct_fields__}
     more = {"given": frozenset(typed) | changes.keys(), "secret": SECRET, "json_lines": True}
-    return Options(**fields | more | changes)  # type: ignore[arg-type]
+    return emulate_options(**more | changes)
 
 
 def run(folder: Path, capsys: pytest.CaptureFixture[str], **changes: Any) -> tuple[Any, Any]:
