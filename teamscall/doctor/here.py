@@ -9,6 +9,7 @@ from teamscall.doctor import (
     here_machine,
     here_place,
     here_secrets,
+    here_sound,
 )
 from teamscall.doctor.checks import Check
 
@@ -19,4 +20,5 @@ CHECKS: tuple[Check, ...] = (
     *here_clock.CHECKS,
     *here_disk.CHECKS,
     *here_machine.CHECKS,
+    *here_sound.CHECKS,
 )

@@ -1,4 +1,4 @@
-"""The machine: Python, packages, sound, how late it is, descriptors, the service manager."""
+"""The machine: Python, packages, how late it is, descriptors, the service manager."""
 
 from __future__ import annotations
 
@@ -109,66 +109,6 @@ def _against(name: str, bounds: str) -> list[str]:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:4])
-
-
-async def sound(site: Site) -> Finding:
-    """PortAudio and its devices; only the emulator's --mic and --speaker use them."""
-    if not site.thorough:
-        there = importlib.util.find_spec("sounddevice") is not None
-        return skipped(
-            "A bridge needs no audio device; --thorough tests them for `emulate --mic`.",
-            package=there,
-        )
-    return await asyncio.to_thread(_listen)
-
-
-def _listen() -> Finding:
-    from teamscall.emulator.devices import list_devices
-    from teamscall.errors import TeamscallError
-
-    try:
-        devices = list_devices()
-    except TeamscallError as error:
-        return skipped(f"{error.message} A bridge needs none; `emulate --mic` does.", error.hint)
-    inputs = [device for device in devices if device.inputs]
-    outputs = [device for device in devices if device.outputs]
-    if not inputs:
-        return skipped("This machine has no microphone; a bridge needs none.")
-    peak = _level()
-    if peak is None:
-        return warning(
-            "The default microphone cannot be opened.",
-            "Close what else uses it, or choose another with --device.",
-            inputs=len(inputs),
-            outputs=len(outputs),
-        )
-    if peak == 0:
-        return warning(
-            "The default microphone gives silence without any noise: it is muted or blocked.",
-            "Unmute it, and allow this program to use it in the system's privacy settings.",
-            inputs=len(inputs),
-            peak=peak,
-        )
-    return ok(
-        f"{len(inputs)} inputs, {len(outputs)} outputs; one second of the default microphone "
-        f"has a peak of {peak}.",
-        inputs=len(inputs),
-        outputs=len(outputs),
-        peak=peak,
-    )
-
-
-def _level() -> int | None:
-    """The peak of one second, 0 to 32767; None: the device cannot be opened."""
-    import numpy
-    import sounddevice
-
-    try:
-        taken = sounddevice.rec(16_000, samplerate=16_000, channels=1, dtype="int16")
-        sounddevice.wait()
-    except sounddevice.PortAudioError:
-        return None
-    return int(numpy.abs(taken.astype(numpy.int32)).max())
 
 
 async def lateness(site: Site) -> Finding:
@@ -328,15 +268,6 @@ CHECKS: tuple[Check, ...] = (
         descriptors,
         "A bridge that has no file descriptor left takes no call. It needs about six per call.",
         "Raise the limit of the bridge's service (LimitNOFILE=), or lower max_concurrent_calls.",
-    ),
-    Check(
-        "TC-AUDIO-DEVICES",
-        "here",
-        "Microphone and loudspeaker",
-        sound,
-        "With --thorough only: opens the default microphone for a second. A bridge needs no "
-        "audio device; `teamscall emulate --mic --speaker` does.",
-        "Install PortAudio (apt install libportaudio2) and plug something in.",
     ),
     Check(
         "TC-SYSTEMD",

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from emulator_rig import SECRET, Bridge, tone
+from pulse_rig import pulse_audio
 
 from teamscall.emulator import devices
 from teamscall.emulator.devices import Device, choose
@@ -67,59 +65,12 @@ def test_the_queue_between_clocks_is_bounded_and_drops_the_oldest() -> None:
 
 # --- a real device -------------------------------------------------------------------------
 
-_NEEDED = ("pulseaudio", "pactl", "pacat", "parec")
-_MISSING = [name for name in _NEEDED if shutil.which(name) is None]
-
 
 @pytest.fixture
 def pulse(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A private PulseAudio with a null speaker and a null microphone, as the ALSA default."""
-    if _MISSING:
-        pytest.skip(f"not installed: {', '.join(_MISSING)}")
-    if not Path("/usr/share/alsa/alsa.conf").exists():
-        pytest.skip("no ALSA configuration")
-    runtime = Path(os.path.realpath(tmp_path)) / "p"
-    runtime.mkdir(mode=0o700)
-    socket = runtime / "s"
-    alsa = runtime / "asound.conf"
-    alsa.write_text(
-        "</usr/share/alsa/alsa.conf>\n"
-        'pcm.!default { type pulse hint { show on description "pulse default" } }\n'
-        "ctl.!default { type pulse }\n"
-    )
-    env = {
-        **os.environ,
-        "XDG_RUNTIME_DIR": str(runtime),
-        "HOME": str(runtime),
-        "PULSE_SERVER": f"unix:{socket}",
-        "ALSA_CONFIG_PATH": str(alsa),
-        "TEAMSCALL_EMULATE_SECRET": SECRET.decode(),
-    }
-    form = "rate=16000 channels=1 format=s16le norewinds=1"
-    server = subprocess.Popen(
-        [
-            "pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1",
-            f"--log-target=file:{runtime / 'log'}",
-            "-L", f"module-native-protocol-unix socket={socket} auth-anonymous=1",
-            "-L", f"module-null-sink sink_name=speaker {form}",
-            "-L", f"module-null-sink sink_name=micsink {form}",
-            "-L", "module-remap-source source_name=mic master=micsink.monitor",
-        ],
-        env=env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 10
-        for args in (["set-default-sink", "speaker"], ["set-default-source", "mic"]):
-            while subprocess.run(["pactl", *args], env=env, capture_output=True).returncode:
-                if time.monotonic() > deadline or server.poll() is not None:
-                    pytest.skip("PulseAudio does not start here")
-                time.sleep(0.1)
-        yield env
-    finally:
-        server.terminate()
-        server.wait(10)
+    """The environment in which a private PulseAudio is the default."""
+    with pulse_audio(tmp_path) as env:
+        yield env | {"TEAMSCALL_EMULATE_SECRET": SECRET.decode()}
 
 
 def test_microphone_and_loudspeaker_carry_speech(
