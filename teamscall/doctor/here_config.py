@@ -6,6 +6,7 @@ Refuses to know the secrets in it (``here_secrets``).
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 
 from teamscall.config import Config, iter_options
@@ -23,7 +24,7 @@ async def loads(site: Site) -> Finding:
         more = f" And {len(problems) - 1} more." if len(problems) > 1 else ""
         return failed(
             findings.sentence(problems[0]) + more,
-            "Correct it; `teamscall config check` lists every problem.",
+            _remedy(site),
             problems=len(problems),
             path=where,
             **{f"problem{number}": line for number, line in enumerate(problems, start=1)},
@@ -70,6 +71,17 @@ async def mode(site: Site) -> Finding:
     if holders := _secrets_in_file(site.config, site):
         return ok(f"{shown} holds a secret and only its owner can read it.", secrets=holders)
     return ok(f"{shown} holds no secret.", mode=f"{bits:04o}")
+
+
+def _remedy(site: Site) -> str:
+    """The file may be wrong, or not there to be wrong."""
+    path = site.config_path
+    if path is not None and not path.exists():
+        written = printable(shlex.quote(str(path)))
+        return f"Name the file that there is, or write this one: `teamscall init -o {written}`."
+    if path is not None and (path.is_dir() or not os.access(path, os.R_OK)):
+        return "Let the user that runs this read it (`chmod`, `chown`), or name another file."
+    return "Correct it; `teamscall config check` lists every problem."
 
 
 async def environment(site: Site) -> Finding:

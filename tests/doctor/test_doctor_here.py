@@ -196,6 +196,22 @@ def test_the_folder_of_captures(tmp_path: Path) -> None:
     assert told() == "failed"
 
 
+def test_a_file_that_is_not_there_is_named_with_what_writes_it(tmp_path: Path) -> None:
+    def told(path: Path) -> Finding:
+        seen = load(path, env={}, flags={})
+        where = site(seen.config, config_path=seen.path, problems=seen.problems)
+        (one,) = asyncio.run(examine(select(CHECKS, ["TC-CONFIG"]), where, total_s=30))
+        return one.finding
+
+    gone = told(tmp_path / "it is gone.toml")
+    assert gone.status == "failed"
+    assert "No such file" in gone.what
+    assert f"teamscall init -o '{tmp_path / 'it is gone.toml'}'" in gone.remedy
+    folder = told(tmp_path)
+    assert folder.status == "failed"
+    assert "another file" in folder.remedy
+
+
 def test_a_control_socket_fits_its_path(tmp_path: Path) -> None:
     def told(path: Path) -> Finding:
         base = msgspec.structs.replace(config(), control=Control(socket=str(path)))
