@@ -22,6 +22,8 @@ from teamscall.text import printable
 
 # How a running bridge recognises what is the doctor's; its calls need the right secret too.
 AGENT = f"teamscall-doctor/{__version__}"
+# In what a doctor's call is answered with: which bridge it has reached.
+IDENTITY_HEADER = "Teamscall-Bridge"
 
 CONNECT_S = 4.0
 ANSWER_S = 4.0

@@ -19,8 +19,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from teamscall.doctor.bridge import Failed, running
 from teamscall.doctor.checks import Check, Fact, Finding, Site, failed, ok, skipped, warning
-from teamscall.doctor.knocking import AGENT, CONNECT_S, tls_context
-from teamscall.doctor.line_reach import each
+from teamscall.doctor.knocking import AGENT, CONNECT_S, IDENTITY_HEADER, tls_context
+from teamscall.doctor.line_reach import bridge, each
 from teamscall.doctor.lines import Line, dialled
 from teamscall.text import printable
 
@@ -39,6 +39,13 @@ SILENCE_S, LONG_SILENCE_S = 11.0, 60.0
 RECENT_MS = 3_600_000
 _PATHS = ("/msteams/calling", "/voice/msteams/stream", "/teams-call/stream")
 _SIGNS = ("signature-", "secret-", "replayed", "too-many")
+
+
+class _Echoed(msgspec.Struct, frozen=True):
+    """A bridge that knows the doctor. ``identity``: it alone has it, as long as it runs."""
+
+    took_ms: float
+    identity: str
 
 
 class NoEcho(Exception):
@@ -69,10 +76,10 @@ async def dial(line: Line, *, direct: bool = False) -> AsyncIterator[ClientConne
         yield link
 
 
-async def _echoes(site: Site, line: Line) -> bool:
-    """Whether this line's bridge knows a doctor's call, and its ping."""
+async def _echoes(site: Site, line: Line) -> _Echoed | None:
+    """The ping of this line's bridge; None: it does not know a doctor's call."""
 
-    async def make() -> float:
+    async def make() -> _Echoed:
         async with dial(line) as link:
             began = time.monotonic()
             async with asyncio.timeout(ECHO_S):
@@ -84,15 +91,19 @@ async def _echoes(site: Site, line: Line) -> bool:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ECHO_S):
                     if await link.recv() == text:
-                        return took_ms
+                        return _Echoed(took_ms, _identity(link))
             raise NoEcho
         raise AssertionError
 
     try:
-        await site.shared.once(f"echo-{line.dialect}", make)
+        return await site.shared.once(f"echo-{line.dialect}", make)
     except NoEcho:
-        return False
-    return True
+        return None
+
+
+def _identity(link: ClientConnection) -> str:
+    headers = link.response.headers if link.response is not None else {}
+    return headers.get(IDENTITY_HEADER, "")
 
 
 async def ping(site: Site) -> Finding:
@@ -101,7 +112,8 @@ async def ping(site: Site) -> Finding:
 
 async def _ping(site: Site, line: Line) -> Finding:
     try:
-        if not await _echoes(site, line):
+        echoed = await _echoes(site, line)
+        if echoed is None:
             return skipped(
                 "The WebSocket opens, and the bridge does not know the doctor: it is of another "
                 "version, or a proxy changes User-Agent."
@@ -117,12 +129,34 @@ async def _ping(site: Site, line: Line) -> Finding:
             f"The WebSocket opens and is closed at once ({_why(error)}).",
             "See the proxy's log: it may inspect WebSockets, or end them.",
         )
+    return ok(f"A pong after {echoed.took_ms:.0f} ms.", tookMs=round(echoed.took_ms, 1))
 
-    async def known() -> float:
-        raise AssertionError
 
-    took = await site.shared.once(f"echo-{line.dialect}", known)
-    return ok(f"A pong after {took:.0f} ms.", tookMs=round(took, 1))
+async def same(site: Site) -> Finding:
+    return await each(site, _same)
+
+
+async def _same(site: Site, line: Line) -> Finding:
+    """Callers must get to the bridge whose log, calls and configuration the operator looks at."""
+    if not line.registered:
+        return skipped("No address is registered.")
+    if (await bridge(site)).facts.get("started"):
+        return skipped("No bridge runs on this machine: the address may lead to one elsewhere.")
+    try:
+        echoed = await _echoes(site, line)
+        async with dial(line, direct=True) as link:
+            here = _identity(link)
+    except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed):
+        return skipped("One of the two does not answer: see TC-PING and TC-DIRECT.")
+    if echoed is None or not echoed.identity or not here:
+        return skipped("One of the two does not say which bridge it is: it is of another version.")
+    if echoed.identity == here:
+        return ok("The registered address leads to the bridge on this machine.")
+    return warning(
+        "The registered address leads to another bridge, which has the same secret.",
+        "Calls arrive there, not here: correct the address (or the proxy's upstream), or end "
+        "that bridge. Where several share the address, this is meant.",
+    )
 
 
 async def audio(site: Site) -> Finding:
@@ -392,6 +426,17 @@ CHECKS: tuple[Check, ...] = (
         "Opens a call of the doctor's own through the registered address and pings.",
         "Let the proxy pass WebSocket frames both ways at once.",
         after=("TC-CREDENTIALS",),
+    ),
+    Check(
+        "TC-SAME-BRIDGE",
+        "line",
+        "Where the address leads",
+        same,
+        "Compares who answers at the registered address with who answers at the configured "
+        "port: an old bridge on another machine, or a proxy's wrong upstream, takes the calls "
+        "when it has the same secret.",
+        "Correct the registered address or the proxy's upstream.",
+        after=("TC-PING", "TC-DIRECT"),
     ),
     Check(
         "TC-AUDIO",

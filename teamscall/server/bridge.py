@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import socket
 import ssl
 from collections import Counter, deque
@@ -89,6 +90,7 @@ class Bridge:
     ) -> None:
         self.exchange = exchange
         self.clock = clock
+        self.identity = secrets.token_hex(8)  # as long as it runs
         self.log = log
         self.refused = Refusals(log)
         self._echoes: set[Echo] = set()  # the doctor's

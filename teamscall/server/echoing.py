@@ -29,6 +29,8 @@ LIFE_S = 90.0
 # How the doctor says what it is: a C# gateway's upgrade has no call id that could.
 AGENT = "teamscall-doctor/"
 CALL_ID_PREFIX = "doctor-"
+# And how it is told which bridge it has reached: there may be another with the same secret.
+IDENTITY_HEADER = "Teamscall-Bridge"
 
 _BUFFER_BYTES = 256 * 1024
 

@@ -29,6 +29,7 @@ from teamscall.server.admission import (
     Scrape,
     Ticket,
 )
+from teamscall.server.echoing import IDENTITY_HEADER
 from teamscall.server.head import Head
 from teamscall.server.link import server_protocol
 from teamscall.server.listener import Arrival, end_writing
@@ -53,6 +54,7 @@ class Host(Protocol):
     clock: Clock
     log: logging.Logger
     open_timeout_s: float
+    identity: str  # told to the doctor
 
     def max_message_bytes(self, dialect: Dialect) -> int:
         """The dialect's cap of one message."""
@@ -311,6 +313,8 @@ class Opening(Arrival):
             self._answer(refused)
             return
         self.answered = True
+        if ticket.doctor:
+            response.headers[IDENTITY_HEADER] = host.identity
         protocol.send_response(response)
         for data in protocol.data_to_send():
             transport.write(data)

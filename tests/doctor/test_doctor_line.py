@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from doctor_rig import PATH, SECRET, certificate, config, failures, front, line_of, site
 
+from teamscall.cli.doctor_run import started
 from teamscall.config import Config
 from teamscall.doctor.checks import Finding
 
@@ -106,6 +107,25 @@ def test_a_certificate_fails_by_what_is_wrong_with_it(tmp_path: Path) -> None:
             group.create_task(one("TC-TLS-EXPIRY", (-30, -1), "localhost"))
             group.create_task(one("TC-TLS-NAME", (-1, 30), "other.example"))
             group.create_task(one("TC-TLS-CHAIN", (-1, 30), "localhost"))
+
+    asyncio.run(main())
+
+
+def test_an_address_that_leads_to_another_bridge_is_told() -> None:
+    async def main() -> None:
+        here, other = config(standin=True), config(standin=True)
+        async with started(other), front(own_port(other)) as port:
+            async with started(here):
+                told = await line_of(behind(here, port))
+            spoilt(told, "TC-SAME-BRIDGE")
+            assert "another bridge" in told["TC-SAME-BRIDGE"].what
+            # From a machine without a bridge, every bridge is another one.
+            told = await line_of(behind(here, port))
+            assert (failures(told), told["TC-SAME-BRIDGE"].status) == ([], "skipped")
+        async with started(here), front(own_port(here)) as port:
+            told = await line_of(behind(here, port))
+        assert told["TC-SAME-BRIDGE"].status == "ok"
+        assert (await line_of(here))["TC-SAME-BRIDGE"].status == "skipped"
 
     asyncio.run(main())
 

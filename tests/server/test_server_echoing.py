@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from teamscall.calls.link import Readiness
 from teamscall.clock import ManualClock
-from teamscall.server.echoing import AGENT, CALL_ID_PREFIX, LIFE_S, MAX_ECHOES
+from teamscall.server.echoing import AGENT, CALL_ID_PREFIX, IDENTITY_HEADER, LIFE_S, MAX_ECHOES
 from teamscall.server.refusals import LAST, Refusals
 
 
@@ -48,7 +48,26 @@ def test_whatever_is_said_comes_back_and_nobody_is_told(dialect: Any) -> None:
             assert at.exchange.live == set()
             assert at.bridge.open_links == 0
             assert at.bridge.gate.taken == {}
+            # Which bridge this is: the doctor compares, and so may nobody else.
+            assert link.response is not None
+            assert link.response.headers[IDENTITY_HEADER] == at.bridge.identity
             await link.close()
+
+    run(test)
+
+
+def test_a_gateway_is_not_told_which_bridge_it_has_reached() -> None:
+    async def test() -> None:
+        async with (
+            site() as at,
+            connect(
+                f"ws://127.0.0.1:{at.port('csharp')}/teams-call/stream",
+                additional_headers={"X-Bridge-Secret": SECRET},
+                proxy=None,
+            ) as link,
+        ):
+            assert link.response is not None
+            assert IDENTITY_HEADER not in link.response.headers
 
     run(test)
 
