@@ -30,6 +30,7 @@ Kind = Literal[
     "moved",  # the same came at another time (other settings)
     "decoded",  # the gateway's message means something else now
     "failed",  # the conversation raised
+    "unwoken",  # it did not ask to be woken by then
 ]
 AROUND = 2  # events before, and as many after
 # Dull ones in a row count as one.
@@ -162,6 +163,8 @@ def describe(difference: Difference) -> str:
     expected, came = difference.expected, difference.came
     if difference.kind == "failed":
         return printable(f"the conversation failed: {difference.why}", _LONGEST_LINE)
+    if difference.kind == "unwoken":
+        return printable(f"nothing is due here any more: {difference.why}", _LONGEST_LINE)
     if difference.kind == "decoded":
         return "the gateway's message is decoded to something else"
     if expected is None:
@@ -234,7 +237,8 @@ def _shift(difference: Difference, verb: str) -> str:
 def _sides(difference: Difference, *, expected: bool) -> Iterator[str]:
     moment = difference.expected if expected else difference.came
     if moment is None:
-        why = difference.why if difference.kind == "failed" and not expected else ""
+        own = difference.kind in ("failed", "unwoken") and not expected
+        why = difference.why if own else ""
         yield f"{difference.at_s:9.3f}      {why or 'nothing'}"
         return
     mark = "=>" if moment.way == "sent" else "  "

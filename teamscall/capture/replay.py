@@ -2,7 +2,8 @@
 
 The gateway's messages are decoded anew from their bytes, what comes back is encoded anew;
 the moments are the recorded ones, so nothing here reads a clock. What is compared, in order
-and byte for byte: every message to the gateway, command to the engine and record.
+and byte for byte: every message to the gateway, command to the engine and record. And where
+time alone brought something about, whether this version would have looked by then.
 
 Owns the run and where it left the recording. Refuses to know files, engines and how a
 difference is shown.
@@ -15,11 +16,14 @@ from collections.abc import Sequence
 import msgspec
 
 from teamscall.calls.conversation import Conversation
-from teamscall.calls.events import Command, Setup
+from teamscall.calls.events import Command, Setup, TimePassed
 from teamscall.capture import diff
 from teamscall.capture.diff import Difference, Kind, Moment
 from teamscall.capture.recording import Given, Recording, moment_of
 from teamscall.text import printable
+
+_NEVER = float("inf")
+_EARLY_S = 0.002  # a timer rings up to its clock's resolution too early
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -55,9 +59,16 @@ def replay(recording: Recording) -> Replayed:
     came: list[tuple[Moment, ...]] = []
     differing = 0
     failed: str | None = None
+    unwoken: tuple[int, float] | None = None  # the first; and when it wanted to be woken
+    due = _NEVER
     at_s = 0.0
     for given in recording.given:
         at_s = given.at - began
+        if type(given.event) is TimePassed:
+            if given.expected and due > given.at + _EARLY_S:
+                differing += 1
+                unwoken = unwoken or (len(came), due - began)
+            due = _NEVER
         try:
             if given.event is None:
                 commands = talk.open(given.at)
@@ -70,6 +81,8 @@ def replay(recording: Recording) -> Replayed:
         except Exception as error:  # noqa: BLE001 - a bug in the core is a finding, not a crash
             failed = printable(f"{type(error).__name__}: {error}", 200)
             break
+        # The bridge's timer may ring earlier than it has to, never later.
+        due = min(due, deadline if (deadline := talk.next_deadline()) is not None else _NEVER)
         acts += [Act(at_s, command) for command in commands]
         came.append(moments)
         differing += _differs(given, moments)
@@ -83,6 +96,8 @@ def replay(recording: Recording) -> Replayed:
         step, expected, other = wrong_pong
         earlier = _difference(recording, came, step, "changed", expected, other, "")
         differing += 1
+    if unwoken is not None and (earlier is None or unwoken[0] < earlier.step):
+        earlier = _unwoken(recording, came, *unwoken)
     return Replayed(
         setup=recording.setup,
         acts=tuple(acts),
@@ -93,6 +108,14 @@ def replay(recording: Recording) -> Replayed:
         difference=earlier or difference,
         differing=differing,
     )
+
+
+def _unwoken(
+    recording: Recording, came: Sequence[tuple[Moment, ...]], step: int, due_s: float
+) -> Difference:
+    why = f"it wants to look at {due_s:.3f} s" if due_s < _NEVER else "it waits for nothing"
+    waking = recording.events()[step]
+    return _difference(recording, came, step, "unwoken", waking, None, why)
 
 
 def _differs(given: Given, came: Sequence[Moment]) -> bool:
@@ -170,7 +193,7 @@ def _difference(
         came=other,
         fields=diff.fields_that_differ(expected, other) if changed and expected and other else (),
         shifted_s=None
-        if kind in ("decoded", "failed")
+        if kind in ("decoded", "failed", "unwoken")
         else _shift(recording, came, expected, other),
         around=around,
         here=here,

@@ -32,6 +32,7 @@ from teamscall.wire import csharp
 from teamscall.wire import events as wire
 
 ROOT = Path(__file__).resolve().parents[2]
+CORPUS = ROOT / "tests" / "corpus"
 
 
 def small(**changes: Any) -> Recorded:
@@ -219,6 +220,27 @@ def test_a_conversation_that_raises_is_a_difference_of_its_own(
     assert found.kind == "failed"
     assert "ZeroDivisionError: [31mred" in diff.describe(found)
     assert found.around[found.here].name == "Transcript"
+
+
+@pytest.mark.parametrize(("later", "why"), [(0.5, "wants to look at"), (None, "nothing")])
+def test_a_timer_that_would_not_ring_by_then_is_found(
+    monkeypatch: pytest.MonkeyPatch, later: float | None, why: str
+) -> None:
+    usual = conversations.Conversation.next_deadline
+
+    def postponed(self: conversations.Conversation) -> float | None:
+        due = usual(self)
+        return None if due is None or later is None else due + later
+
+    story = recording(read(CORPUS / "idle.tcap"))
+    assert replay(story).difference is None
+    monkeypatch.setattr(conversations.Conversation, "next_deadline", postponed)
+    found = difference(replay(story))
+    assert found.kind == "unwoken"
+    assert found.expected is not None
+    assert found.expected.name == "TimePassed"
+    assert why in diff.describe(found)
+    assert any(line.startswith("+ ") and why in line for line in diff.lines(found))
 
 
 def test_another_answer_to_a_ping_is_found(tmp_path: Path) -> None:
