@@ -12,6 +12,7 @@ import pytest
 from teamscall.audio import vad
 from teamscall.calls import conversation, listening
 from teamscall.calls import settings as limits
+from teamscall.calls.bargein import BargeIn
 from teamscall.calls.deadair import DeadAir
 from teamscall.calls.events import LinkLost
 from teamscall.calls.floor import Floor
@@ -33,26 +34,34 @@ HOLDS = {
     "backchannel": ["Flush", "CarriedOn"],
     "barge-in": ["Flush", "Interrupted", "TruncateAnswer"],
     "csharp-question": ["Respond", "TurnEnded"],
+    "dead": ["TurnEnded", "HangUp", "CallClosed"],
     "digits": ["RecordingSeen", "Pressed", "PressDigit"],
     "engine-dropped": [">EngineFailed", "EngineTrouble", "HangUp"],
     "fallback": [">EngineSwitched", ">EngineDegraded", "CancelAnswer", "BeginUtterance"],
+    "filler-sound": ["AudioOut", "TurnEnded"],
     "gate": ["GateChanged", "DiscardHeard", "PressDigit"],
     "group": ["ParticipantsSeen", "Say", "Interrupted", "Pressed"],
     "hostile-gateway": ["Respond", "TurnEnded"],
+    "hum": ["Flush", "CarriedOn", "Interrupted", "TruncateAnswer"],
     "idle": ["ParticipantsSeen", "Pressed", "Say", "HangUp"],
+    "live": [">AnswerBegan", ">Transcript"],
     "lost": [">LinkLost", "TurnEnded", "CallClosed"],
+    "min-words": ["Flush", "CarriedOn"],
     "noise": [">LinkLost", ">LinkResumed", "CarriedOn"],
     "operator": [">SpeakRequested", ">EndRequested", "Interrupted", "HangUp"],
     "outbound": ["CallAnswered", "Say", "HangUp"],
     "realtime": [">SpeechStarted", ">SpeechStopped", ">EngineUsage", "Interrupted"],
     "resume": [">LinkLost", ">LinkResumed"],
+    "ringing": ["RecordingSeen", "CallAnswered", "Say", "HangUp"],
     "standin-question": ["GateChanged", "Respond", "TurnEnded"],
     "think-ahead": ["PeekUtterance", "Respond", "CancelAnswer", "ConfirmAnswer"],
     "think-fails": ["TurnEnded", "EngineTrouble"],
     "time-limit": [">TimePassed", "Say", "HangUp"],
     "two-questions": ["Fill", "Said", "HangUp"],
+    "unanswered": ["GateChanged", "HangUp", "CallClosed"],
+    "unheard": [">EngineDegraded", "EngineTrouble", "CancelAnswer", "Say"],
 }
-MAX_BYTES = 60_000
+MAX_BYTES = 110_000
 
 
 def verdicts() -> dict[str, Verdict]:
@@ -167,9 +176,30 @@ def orders_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Speaking, "saying_what_was_asked", True)
 
 
+def silence_is_borne(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation.Conversation, "_idle_deadline", lambda self: 1e9)
+
+
+def an_answer_may_never_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Speaking, "_overdue", lambda self, turn, now: None)
+
+
+def a_filling_sound_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Speaking, "_end_sound", lambda self, answer, now: None)
+
+
+def voice_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BargeIn, "_judge", lambda self: "cut")
+
+
 @pytest.mark.parametrize(
     ("plant", "found_in", "says"),
     [
+        (silence_is_borne, "dead", "turn-ended did not come here"),
+        (an_answer_may_never_come, "unheard", "cancel-answer did not come here"),
+        (a_filling_sound_goes_on, "filler-sound", "turn-ended did not come here"),
+        (voice_is_enough, "hum", "interrupted was not expected here"),
+        (voice_is_enough, "min-words", "interrupted was not expected here"),
         (nothing_is_discarded, "gate", "discard-heard did not come here"),
         (no_retry_phrase, "think-fails", "turn-began has another kind"),
         (keys_are_no_sign_of_life, "idle", "turn-began was not expected here"),

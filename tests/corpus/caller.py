@@ -1,4 +1,5 @@
-"""Write a caller's WAV: ``caller.py OUT.wav v0.6 s1.2 v0.4``, seconds of voice and of silence.
+"""Write a caller's WAV: ``caller.py OUT.wav v0.6 s1.2 h0.4``, seconds of voice, of silence and
+of a hum.
 
 The voice is what a voice activity detector takes for speech, and repeats every 100 ms: five
 frames, so that a capture of it stays small.
@@ -28,12 +29,20 @@ def voice() -> bytes:
     return np.rint(np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes()
 
 
+def hum() -> bytes:
+    """One period of a voice with closed lips: its lowest harmonics alone."""
+    t = np.arange(round(RATE * PERIOD_S)) / RATE
+    sound = sum(np.sin(2 * np.pi * 120 * k * t) / k**3 for k in range(1, 4))
+    sound *= 0.1 / sound.std()
+    return np.rint(sound * 32767).astype("<i2").tobytes()
+
+
 def sound(parts: list[str]) -> bytes:
-    """``v0.6``: voice, ``s1.2``: silence."""
+    """``v0.6``: voice, ``s1.2``: silence, ``h0.3``: a hum."""
     out = bytearray()
     for part in parts:
         size = round(float(part[1:]) * RATE) * 2
-        period = voice() if part.startswith("v") else bytes(2)
+        period = {"v": voice, "h": hum, "s": lambda: bytes(2)}[part[0]]()
         out += (period * (size // len(period) + 1))[:size]
     return bytes(out)
 

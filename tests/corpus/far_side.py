@@ -1,7 +1,8 @@
 """Run a bridge for one call and play what no command plays: ``far_side.py WHAT -- COMMAND...``.
 
 ``resume``: a C# gateway whose socket breaks in the middle of the answer, and that goes on
-with another one; ``lost``: one that does not. ``hostile``: a StandIn that sends everything
+with another one; ``lost``: one that does not; ``dead``: its socket stays, and nothing comes any
+more. ``hostile``: a StandIn that sends everything
 that a bridge must survive.
 ``emulate ARGS``: `teamscall emulate ARGS` against it; ``+ SECOND VERB ARGS`` after these is a
 command of the operator's in that second of it. ``COMMAND`` is a `teamscall serve`.
@@ -108,6 +109,19 @@ def lost(url: str) -> None:
     time.sleep(1.5)
 
 
+def dead(url: str) -> None:
+    """The gateway hangs after the question: no frame, no ping, and its socket stays open."""
+    frames = frames_of(["s0.3", "v0.6", "s0.6"])
+    with connect(
+        url, additional_headers={BRIDGE_SECRET_HEADER: SECRET}, close_timeout=0.1
+    ) as socket:
+        begin(socket, "corpus-dead")
+        speak(socket, "corpus-dead", frames, range(len(frames)))
+        with contextlib.suppress(TimeoutError):
+            while True:
+                socket.recv(timeout=3)
+
+
 def hostile(url: str) -> None:
     """Noise before, between and after the frames of an ordinary question."""
     call_id = "corpus-hostile"
@@ -205,6 +219,8 @@ def main() -> None:
         resume(url)
     elif what == "lost":
         lost(url)
+    elif what == "dead":
+        dead(url)
     elif what == "hostile":
         hostile(url)
     else:

@@ -25,6 +25,7 @@ serve="$python -m teamscall serve --config /dev/null --port 0 --standin --standi
   --authorization open --log-format text --capture captures --set capture.content=full
   --set capture.without_status=true --set journal.enabled=false --set control.enabled=false"
 door="--set control.enabled=true --set control.socket=door"
+tenant=00000000-0000-4000-8000-00000000000a
 realtime="--engine openai --set mode=realtime --set openai.api_key=sk-stand-in
   --set openai.base_url=http://127.0.0.1:24010/v1"
 # Stands in for OpenAI until the end, or until the next one does.
@@ -163,5 +164,57 @@ if wanted fallback; then
   far_side emulate --wav q.wav --hang-up-after 0.2 --call-id corpus-fallback --quiet \
     -- $serve $realtime --set fallback=streaming
   keep fallback
+fi
+if wanted hum; then
+  caller q.wav v0.6 s1.4 v0.04 s0.4 h0.3 s1.4 h0.3 v0.9
+  far_side emulate --dialect csharp --wav q.wav --duration 8 --call-id corpus-hum --quiet \
+    -- $serve $(scripted hum)
+  keep hum
+fi
+if wanted min-words; then
+  caller q.wav v0.6 s1.4 v0.3 s1.2 v0.8
+  far_side emulate --wav q.wav --duration 7 --call-id corpus-min-words --quiet \
+    -- $serve $(scripted hum) --set barge_in.min_words=2
+  keep min-words
+fi
+if wanted unheard; then
+  caller q.wav s0.2 v0.4 s3
+  fake_openai --think-ms 100 --speak-ms 50 --hear-ms 50 --fail hear:report:times=1 \
+    --fail think:stall:times=1
+  far_side emulate --wav q.wav --duration 3.3 --call-id corpus-unheard --quiet \
+    -- $serve $realtime --set mode=streaming --set response_timeout_ms=1000 \
+    --set endpointing.speculate_after_ms=0 --set goodbye.apology=Well.
+  keep unheard
+fi
+if wanted filler-sound; then
+  caller q.wav v0.6; caller ding.wav h1.5
+  far_side emulate --dialect csharp --wav q.wav --hang-up-after 0.2 --call-id corpus-filler-sound \
+    --quiet -- $serve $(scripted slow) --set filler.after_ms=300 --set filler.sound=ding.wav
+  keep filler-sound
+fi
+if wanted dead; then
+  far_side dead -- $serve $(scripted question) --set serve.idle_timeout_ms=1500
+  keep dead
+fi
+if wanted live; then
+  caller q.wav s0.2 v0.6 s1.25 v0.3
+  fake_openai --think-ms 100 --speak-ms 50
+  far_side emulate --wav q.wav --duration 3.5 --call-id corpus-live --quiet \
+    -- $serve $realtime --set mode=live
+  keep live
+fi
+if wanted ringing; then
+  far_side emulate --answer pick-up --ring 0.5 --leg-first --listen 127.0.0.1:24011 --quiet \
+    + 1.5 call user:00000000-0000-4000-8000-000000000002 --mode notify --wait ended -m "Well well." \
+    -- $serve $door $(scripted well) --set outbound.allow_to=* \
+    --set standin.worker_base_url=http://127.0.0.1:24011 --set outbound.tenant=$tenant
+  keep ringing
+fi
+if wanted unanswered; then
+  far_side emulate --answer no-answer --ring 4 --leg-first --listen 127.0.0.1:24011 --quiet \
+    + 1.5 call user:00000000-0000-4000-8000-000000000002 --mode notify --wait ended -m "Well well." \
+    -- $serve $door $(scripted well) --set outbound.allow_to=* \
+    --set standin.worker_base_url=http://127.0.0.1:24011 --set outbound.tenant=$tenant --set outbound.ring_timeout_ms=1500
+  keep unanswered
 fi
 ls -l "$here"/*.tcap
