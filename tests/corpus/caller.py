@@ -32,7 +32,9 @@ def voice() -> bytes:
 def hum() -> bytes:
     """One period of a voice with closed lips: its lowest harmonics alone."""
     t = np.arange(round(RATE * PERIOD_S)) / RATE
-    sound = sum(np.sin(2 * np.pi * 120 * k * t) / k**3 for k in range(1, 4))
+    sound = np.zeros_like(t)
+    for k in range(1, 4):
+        sound += np.sin(2 * np.pi * 120 * k * t) / k**3
     sound *= 0.1 / sound.std()
     return np.rint(sound * 32767).astype("<i2").tobytes()
 
@@ -42,7 +44,7 @@ def sound(parts: list[str]) -> bytes:
     out = bytearray()
     for part in parts:
         size = round(float(part[1:]) * RATE) * 2
-        period = {"v": voice, "h": hum, "s": lambda: bytes(2)}[part[0]]()
+        period = voice() if part[0] == "v" else hum() if part[0] == "h" else bytes(2)
         out += (period * (size // len(period) + 1))[:size]
     return bytes(out)
 
