@@ -16,6 +16,7 @@ from teamscall.calls.bargein import BargeIn
 from teamscall.calls.deadair import DeadAir
 from teamscall.calls.events import LinkLost
 from teamscall.calls.floor import Floor
+from teamscall.calls.interruption import Interruption
 from teamscall.calls.listening import Listening
 from teamscall.calls.playout import Playout
 from teamscall.calls.speaking import Speaking
@@ -34,6 +35,7 @@ HOLDS = {
     "backchannel": ["Flush", "CarriedOn"],
     "barge-in": ["Flush", "Interrupted", "TruncateAnswer"],
     "csharp-question": ["Respond", "TurnEnded"],
+    "cut-early": ["Interrupted", "TruncateAnswer", "CancelAnswer"],
     "dead": ["TurnEnded", "HangUp", "CallClosed"],
     "digits": ["RecordingSeen", "Pressed", "PressDigit"],
     "engine-dropped": [">EngineFailed", "EngineTrouble", "HangUp"],
@@ -188,6 +190,10 @@ def a_filling_sound_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Speaking, "_end_sound", lambda self, answer, now: None)
 
 
+def words_cut_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Interruption, "cut", lambda self, why, now: None)
+
+
 def voice_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BargeIn, "_judge", lambda self: "cut")
 
@@ -198,6 +204,7 @@ def voice_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
         (silence_is_borne, "dead", "turn-ended did not come here"),
         (an_answer_may_never_come, "unheard", "cancel-answer did not come here"),
         (a_filling_sound_goes_on, "filler-sound", "turn-ended did not come here"),
+        (words_cut_nothing, "cut-early", "cancel-answer did not come here"),
         (voice_is_enough, "hum", "interrupted was not expected here"),
         (voice_is_enough, "min-words", "interrupted was not expected here"),
         (nothing_is_discarded, "gate", "discard-heard did not come here"),

@@ -29,9 +29,10 @@ tenant=00000000-0000-4000-8000-00000000000a
 realtime="--engine openai --set mode=realtime --set openai.api_key=sk-stand-in
   --set openai.base_url=http://127.0.0.1:24010/v1"
 # Stands in for OpenAI until the end, or until the next one does.
+script=realtime
 fake_openai() {
   [ -z "${fake:-}" ] || kill "$fake"
-  "$python" -m teamscall fake-openai --port 24010 --script "$here/scripts/realtime.toml" "$@" >fake.log 2>&1 &
+  "$python" -m teamscall fake-openai --port 24010 --script "$here/scripts/$script.toml" "$@" >fake.log 2>&1 &
   fake=$!
   sleep 2
 }
@@ -185,6 +186,15 @@ if wanted unheard; then
     -- $serve $realtime --set mode=streaming --set response_timeout_ms=1000 \
     --set endpointing.speculate_after_ms=0 --set goodbye.apology=Well.
   keep unheard
+fi
+if wanted cut-early; then
+  caller q.wav v0.4 s1.8 v0.6 s0.2
+  script=long
+  fake_openai --think-ms 100 --speak-ms 50 --hear-ms 50 --speed 1
+  far_side emulate --dialect csharp --wav q.wav --duration 4.3 --call-id corpus-cut-early --quiet \
+    -- $serve $realtime --set mode=streaming --set endpointing.speculate_after_ms=0
+  keep cut-early
+  script=realtime
 fi
 if wanted filler-sound; then
   caller q.wav v0.6; caller ding.wav h1.5
