@@ -167,10 +167,7 @@ async def _audio(site: Site, line: Line) -> Finding:
     try:
         if not await _echoes(site, line):
             return skipped("The bridge does not echo.")
-        if line.registered:
-            there, past = await asyncio.gather(_second(line), _second(line, direct=True))
-        else:
-            there = past = await _second(line)
+        there, past = await _seconds(site, line)
     except TimeoutError:
         return failed(
             "One second of audio does not come back.",
@@ -180,7 +177,7 @@ async def _audio(site: Site, line: Line) -> Finding:
         return _limited(error) or failed(
             f"The call is cut in its first second ({_why(error)}).", "See TC-PING."
         )
-    added = max(0.0, there.median_ms - past.median_ms)
+    added = _added_ms(there, past)
     facts: dict[str, Fact] = {
         "medianMs": round(there.median_ms, 1),
         "p95Ms": round(there.late_ms, 1),
@@ -205,6 +202,32 @@ async def _audio(site: Site, line: Line) -> Finding:
 class _Times(msgspec.Struct, frozen=True):
     median_ms: float
     late_ms: float  # one of twenty is later
+
+
+async def _seconds(site: Site, line: Line) -> tuple[_Times, _Times]:
+    """A second of audio as registered, and directly: whichever check asks first."""
+
+    async def make() -> tuple[_Times, _Times]:
+        if not line.registered:
+            once = await _second(line)
+            return once, once
+        there, past = await asyncio.gather(_second(line), _second(line, direct=True))
+        return there, past
+
+    return await site.shared.once(f"seconds-{line.dialect}", make)
+
+
+async def _is_slow(site: Site, line: Line) -> bool:
+    try:
+        return _added_ms(*await _seconds(site, line)) > SLOW_MS
+    except TimeoutError:
+        return True
+    except (OSError, InvalidHandshake, ConnectionClosed):
+        return False
+
+
+def _added_ms(there: _Times, past: _Times) -> float:
+    return max(0.0, there.median_ms - past.median_ms)
 
 
 async def _second(line: Line, *, direct: bool = False) -> _Times:
@@ -248,6 +271,8 @@ async def _long(site: Site, line: Line) -> Finding:
     why = await _passes(line, size)
     if not why:
         return ok(f"A message of {_mb(size)} arrives whole.", bytes=size)
+    if why == _late(LONG_S) and await _is_slow(site, line):
+        return skipped("The line is too slow for it to arrive in time: see TC-AUDIO.")
     if line.registered and (past := await _passes(line, size, direct=True)):
         return failed(
             f"The bridge does not take a message of {_mb(size)} ({past}).",
@@ -277,9 +302,13 @@ async def _passes(line: Line, size: int, *, direct: bool = False, within_s: floa
             await link.send(text)
             return "" if await link.recv() == text else "it comes back changed"
     except TimeoutError:
-        return f"nothing within {within_s:g} s"
+        return _late(within_s)
     except (OSError, InvalidHandshake, ConnectionClosed) as error:
         return _why(error)
+
+
+def _late(within_s: float) -> str:
+    return f"nothing within {within_s:g} s"
 
 
 async def silence(site: Site) -> Finding:
@@ -295,14 +324,15 @@ def _registered(site: Site) -> list[Line]:
 
 
 async def _silent(site: Site, line: Line) -> Finding:
-    wanted = LONG_SILENCE_S if site.thorough else SILENCE_S
-    left = site.shared.left_s() - ECHO_S / 2
-    wait = wanted if site.thorough else max(1.0, min(wanted, left))
-    began = 0.0
+    wait = began = 0.0
     try:
-        if not await _echoes(site, line):
+        if (echoed := await _echoes(site, line)) is None:
             return skipped("The bridge does not echo.")
         async with dial(line) as link:
+            # There and back at the end takes what it took before; so does the goodbye.
+            last_s = max(ECHO_S / 2, min(ECHO_S, 2 * echoed.took_ms / 1000) + 1.0)
+            left_s = site.shared.left_s() - last_s
+            wait = LONG_SILENCE_S if site.thorough else max(1.0, min(SILENCE_S, left_s))
             began = time.monotonic()
             closed = asyncio.timeout(wait)
             with contextlib.suppress(TimeoutError):

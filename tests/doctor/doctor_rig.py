@@ -132,11 +132,15 @@ async def front(
     change: Callable[[bytes], bytes] = lambda head: head,
     tls: tuple[Path, Path] | None = None,
     cap: int = 0,
+    slow_s: float = 0.0,
 ) -> AsyncIterator[int]:
     """A proxy on a free port: answers a head by itself, or changes it and passes it on.
-    ``cap``: cuts the connection after so many bytes."""
+    ``cap``: cuts the connection after so many bytes; ``slow_s``: keeps each piece so long."""
+
+    links: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        links.append(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError):
             head = await reader.readuntil(b"\r\n\r\n")
             if (answer := respond(head)) is not None:
@@ -144,8 +148,11 @@ async def front(
                 await writer.drain()
             else:
                 back, on = await asyncio.open_connection("127.0.0.1", to_port)
+                links.append(on)
                 on.write(change(head))
-                await asyncio.gather(_pipe(reader, on, cap, writer), _pipe(back, writer, 0, None))
+                await asyncio.gather(
+                    _pipe(reader, on, cap, writer, slow_s), _pipe(back, writer, 0, None, slow_s)
+                )
         writer.close()
 
     context = None
@@ -157,6 +164,8 @@ async def front(
         yield int(server.sockets[0].getsockname()[1])
     finally:
         server.close()
+        for link in links:
+            link.transport.abort()
 
 
 async def _pipe(
@@ -164,6 +173,7 @@ async def _pipe(
     writer: asyncio.StreamWriter,
     cap: int,
     other: asyncio.StreamWriter | None,
+    slow_s: float,
 ) -> None:
     passed = 0
     with contextlib.suppress(OSError):
@@ -173,6 +183,8 @@ async def _pipe(
                 assert other is not None
                 other.transport.abort()
                 break
+            if slow_s:
+                await asyncio.sleep(slow_s)
             writer.write(data)
             await writer.drain()
     writer.close()

@@ -70,6 +70,13 @@ def test_one_fault_of_a_proxy_fails_one_check() -> None:
         spoilt(told, "TC-MESSAGE")
         assert told["TC-MESSAGE"].facts["passes"] == 500_000
 
+    async def slow() -> None:
+        own = config()
+        async with front(own_port(own), slow_s=0.12) as port:
+            told = await line_of(behind(own, port), "TC-BRIDGE", "TC-AUDIO", "TC-MESSAGE")
+        spoilt(told, "TC-AUDIO")  # its messages arrive late too, and nothing caps them
+        assert told["TC-MESSAGE"].status == "skipped"
+
     async def main() -> None:
         async with asyncio.TaskGroup() as group:  # most of it is waiting
             for each in (
@@ -84,6 +91,7 @@ def test_one_fault_of_a_proxy_fails_one_check() -> None:
                 ),
                 one("TC-HTTP", respond=lambda head: settings),
                 capped(),
+                slow(),
             ):
                 group.create_task(each)
 
