@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from teamscall.doctor import line_call, line_door, line_reach, line_tls
+from teamscall.doctor import line_call, line_door, line_reach, line_refused, line_tls
 from teamscall.doctor.checks import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -10,4 +10,5 @@ CHECKS: tuple[Check, ...] = (
     *line_tls.CHECKS,
     *line_door.CHECKS,
     *line_call.CHECKS,
+    *line_refused.CHECKS,
 )
