@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from teamscall.audio import vad
-from teamscall.calls import conversation, listening
+from teamscall.calls import bargein, conversation, listening
 from teamscall.calls import settings as limits
 from teamscall.calls.bargein import BargeIn
 from teamscall.calls.deadair import DeadAir
@@ -34,6 +34,7 @@ CAPTURES = dict(captures_in([CORPUS]))
 HOLDS = {
     "backchannel": ["Flush", "CarriedOn"],
     "barge-in": ["Flush", "Interrupted", "TruncateAnswer"],
+    "click": ["AudioOut", "TurnEnded"],
     "csharp-question": ["Respond", "TurnEnded"],
     "cut-early": ["Interrupted", "TruncateAnswer", "CancelAnswer"],
     "dead": ["TurnEnded", "HangUp", "CallClosed"],
@@ -49,6 +50,7 @@ HOLDS = {
     "live": [">AnswerBegan", ">Transcript"],
     "lost": [">LinkLost", "TurnEnded", "CallClosed"],
     "min-words": ["Flush", "CarriedOn"],
+    "no-transcript": [">EngineFailed", "EngineTrouble", "Respond"],
     "noise": [">LinkLost", ">LinkResumed", "CarriedOn"],
     "operator": [">SpeakRequested", ">EndRequested", "Interrupted", "HangUp"],
     "outbound": ["CallAnswered", "Say", "HangUp"],
@@ -194,6 +196,10 @@ def words_cut_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Interruption, "cut", lambda self, why, now: None)
 
 
+def a_click_is_voice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bargein, "CALM_FRAMES", 1000)
+
+
 def voice_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BargeIn, "_judge", lambda self: "cut")
 
@@ -205,6 +211,7 @@ def voice_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
         (an_answer_may_never_come, "unheard", "cancel-answer did not come here"),
         (a_filling_sound_goes_on, "filler-sound", "turn-ended did not come here"),
         (words_cut_nothing, "cut-early", "cancel-answer did not come here"),
+        (a_click_is_voice, "click", "audio-out on the wire did not come here"),
         (voice_is_enough, "hum", "interrupted was not expected here"),
         (voice_is_enough, "min-words", "interrupted was not expected here"),
         (nothing_is_discarded, "gate", "discard-heard did not come here"),

@@ -172,6 +172,19 @@ if wanted hum; then
     -- $serve $(scripted hum)
   keep hum
 fi
+if wanted click; then
+  caller q.wav v0.6 s1.5 v0.1 s0.6
+  far_side emulate --wav q.wav --duration 3.6 --call-id corpus-click --quiet \
+    -- $serve $(scripted mhm) --set barge_in.min_speech_ms=200
+  keep click
+fi
+if wanted no-transcript; then
+  caller q.wav s0.2 v0.4 s4
+  fake_openai --think-ms 100 --speak-ms 50 --hear-ms 50 --fail hear:stall:times=9
+  far_side emulate --dialect csharp --wav q.wav --duration 12 --call-id corpus-no-transcript \
+    --quiet -- $serve $realtime --set mode=streaming --set endpointing.speculate_after_ms=0
+  keep no-transcript
+fi
 if wanted min-words; then
   caller q.wav v0.6 s1.4 v0.3 s1.2 v0.8
   far_side emulate --wav q.wav --duration 7 --call-id corpus-min-words --quiet \
