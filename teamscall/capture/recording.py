@@ -74,6 +74,11 @@ class Recording(msgspec.Struct, frozen=True):
         """Whether what is said in this is not compared."""
         return given.elided or getattr(command, "turn", None) in self.silenced
 
+    def hides_sound(self, given: Given) -> bool:
+        """Whether the bot is heard here with something that was left out."""
+        unknown = bool(self.silenced) or given.elided
+        return unknown and any(m.name == "AudioOut" and not m.body for m in given.expected)
+
     def events(self) -> list[Moment]:
         """What the conversation was given, to be looked at."""
         return [_given(given.event, given.at - self.began) for given in self.given]

@@ -21,9 +21,14 @@ from teamscall.capture import diff
 from teamscall.capture.diff import Difference, Kind, Moment
 from teamscall.capture.recording import Given, Recording, moment_of
 from teamscall.text import printable
+from teamscall.wire.events import AudioIn
 
 _NEVER = float("inf")
 _EARLY_S = 0.002  # a timer rings up to its clock's resolution too early
+# What the bot says comes back as an echo, and decides what is a voice. Where it was left out of
+# the capture, what is heard so long after it may be taken otherwise.
+_ECHO_S = 3.0
+_BY_EAR = (AudioIn, TimePassed)
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -49,6 +54,7 @@ class Replayed(msgspec.Struct, frozen=True):
     difference: Difference | None = None
     differing: int = 0
     unanswered: int = 0
+    stopped: str = ""  # why it could not go on
 
 
 def replay(recording: Recording) -> Replayed:
@@ -61,6 +67,8 @@ def replay(recording: Recording) -> Replayed:
     failed: str | None = None
     unwoken: tuple[int, float] | None = None  # the first; and when it wanted to be woken
     due = _NEVER
+    unknown_until = 0.0
+    stopped = ""
     at_s = 0.0
     for given in recording.given:
         at_s = given.at - began
@@ -81,11 +89,17 @@ def replay(recording: Recording) -> Replayed:
         except Exception as error:  # noqa: BLE001 - a bug in the core is a finding, not a crash
             failed = printable(f"{type(error).__name__}: {error}", 200)
             break
+        differs = _differs(given, moments)
+        if differs and type(given.event) in _BY_EAR and given.at < unknown_until:
+            stopped = f"what the bot said while the call was not recorded decides at {at_s:.3f} s"
+            break
+        if recording.hides_sound(given):
+            unknown_until = given.at + _ECHO_S
         # The bridge's timer may ring earlier than it has to, never later.
         due = min(due, deadline if (deadline := talk.next_deadline()) is not None else _NEVER)
         acts += [Act(at_s, command) for command in commands]
         came.append(moments)
-        differing += _differs(given, moments)
+        differing += differs
     difference = None
     if failed is not None:
         differing += 1
@@ -107,6 +121,7 @@ def replay(recording: Recording) -> Replayed:
         call_s=at_s,
         difference=earlier or difference,
         differing=differing,
+        stopped=stopped,
     )
 
 

@@ -157,10 +157,11 @@ def _judged(task: Task) -> Verdict:
         came = replay_otherwise(story, task.settings[story.setup.dialect])
     else:
         came = replay(story)
-    verdict = _verdict(task, came, story.stopped, capture)
+    stopped = came.stopped or story.stopped
+    verdict = _verdict(task, came, stopped, capture)
     if not task.update or came.difference is None:
         return verdict
-    if story.stopped or came.difference.kind == "failed":
+    if stopped or came.difference.kind == "failed":
         return verdict  # of half a call, or of one that fails, nothing is to be expected
     write(task.path, *updated(capture, story, came))
     return msgspec.structs.replace(verdict, result="updated")

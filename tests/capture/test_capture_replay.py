@@ -243,6 +243,15 @@ def test_a_timer_that_would_not_ring_by_then_is_found(
     assert any(line.startswith("+ ") and why in line for line in diff.lines(found))
 
 
+def test_what_an_echo_decided_that_is_not_in_the_capture_is_no_difference() -> None:
+    """The bot spoke while the call was not being recorded; half a second later, somebody else."""
+    path = Path(__file__).parent / "unrecorded_bot.tcap"
+    verdict = judge(Task(path, "unrecorded_bot"))
+    assert (verdict.result, verdict.differing) == ("damaged", 0)
+    assert "while the call was not recorded" in verdict.damage
+    assert 0.7 < verdict.call_s < 0.8
+
+
 def test_another_answer_to_a_ping_is_found(tmp_path: Path) -> None:
     call = Recorded()
     call.quiet(0.1)
