@@ -42,6 +42,7 @@ HOLDS = {
     "engine-dropped": [">EngineFailed", "EngineTrouble", "HangUp"],
     "fallback": [">EngineSwitched", ">EngineDegraded", "CancelAnswer", "BeginUtterance"],
     "filler-sound": ["AudioOut", "TurnEnded"],
+    "flood": ["Respond", "TurnEnded"],
     "gate": ["GateChanged", "DiscardHeard", "PressDigit"],
     "group": ["ParticipantsSeen", "Say", "Interrupted", "Pressed"],
     "hostile-gateway": ["Respond", "TurnEnded"],
@@ -54,6 +55,7 @@ HOLDS = {
     "noise": [">LinkLost", ">LinkResumed", "CarriedOn"],
     "operator": [">SpeakRequested", ">EndRequested", "Interrupted", "HangUp"],
     "outbound": ["CallAnswered", "Say", "HangUp"],
+    "pictures": ["GateChanged", "Respond"],
     "realtime": [">SpeechStarted", ">SpeechStopped", ">EngineUsage", "Interrupted"],
     "resume": [">LinkLost", ">LinkResumed"],
     "ringing": ["RecordingSeen", "CallAnswered", "Say", "HangUp"],
@@ -200,6 +202,16 @@ def a_click_is_voice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bargein, "CALM_FRAMES", 1000)
 
 
+def nobody_is_too_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    init = Listening.__init__
+
+    def generous(self: Any, **options: Any) -> None:
+        init(self, **options)
+        self._burst = self._tokens = 1e9
+
+    monkeypatch.setattr(Listening, "__init__", generous)
+
+
 def voice_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BargeIn, "_judge", lambda self: "cut")
 
@@ -212,6 +224,7 @@ def voice_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
         (a_filling_sound_goes_on, "filler-sound", "turn-ended did not come here"),
         (words_cut_nothing, "cut-early", "cancel-answer did not come here"),
         (a_click_is_voice, "click", "audio-out on the wire did not come here"),
+        (nobody_is_too_fast, "flood", "hear was not expected here"),
         (voice_is_enough, "hum", "interrupted was not expected here"),
         (voice_is_enough, "min-words", "interrupted was not expected here"),
         (nothing_is_discarded, "gate", "discard-heard did not come here"),

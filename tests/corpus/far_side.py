@@ -2,7 +2,7 @@
 
 ``resume``: a C# gateway whose socket breaks in the middle of the answer, and that goes on
 with another one; ``lost``: one that does not; ``dead``: its socket stays, and nothing comes any
-more. ``hostile``: a StandIn that sends everything
+more; ``flood``: its audio comes faster than time. ``hostile``: a StandIn that sends everything
 that a bridge must survive.
 ``emulate ARGS``: `teamscall emulate ARGS` against it; ``+ SECOND VERB ARGS`` after these is a
 command of the operator's in that second of it. ``COMMAND`` is a `teamscall serve`.
@@ -122,6 +122,18 @@ def dead(url: str) -> None:
                 socket.recv(timeout=3)
 
 
+def flood(url: str) -> None:
+    """Twenty seconds of silence at once, then a question in its time."""
+    frames = frames_of(["s20", "v0.6", "s2"])
+    with connect(url, additional_headers={BRIDGE_SECRET_HEADER: SECRET}) as socket:
+        begin(socket, "corpus-flood")
+        for number in range(1000):
+            say(socket, wire.AudioIn("corpus-flood", number, frames[number]))
+        speak(socket, "corpus-flood", frames, range(1000, len(frames)))
+        say(socket, wire.CallEnded("corpus-flood", "hangup-user"))
+        time.sleep(0.2)
+
+
 def hostile(url: str) -> None:
     """Noise before, between and after the frames of an ordinary question."""
     call_id = "corpus-hostile"
@@ -221,6 +233,8 @@ def main() -> None:
         lost(url)
     elif what == "dead":
         dead(url)
+    elif what == "flood":
+        flood(url)
     elif what == "hostile":
         hostile(url)
     else:

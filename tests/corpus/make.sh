@@ -219,6 +219,18 @@ if wanted dead; then
   far_side dead -- $serve $(scripted question) --set serve.idle_timeout_ms=1500
   keep dead
 fi
+if wanted flood; then
+  far_side flood -- $serve $(scripted question)
+  keep flood
+fi
+if wanted pictures; then
+  caller v04.wav v0.4
+  "$python" -c 'from PIL import Image; Image.new("RGB", (16, 9), "teal").save("p.png")'
+  cp "$here/scripts/pictures.caller.toml" .
+  far_side emulate --script pictures.caller.toml --call-id corpus-pictures --quiet \
+    -- $serve $(scripted question)
+  keep pictures
+fi
 if wanted live; then
   caller q.wav s0.2 v0.6 s1.25 v0.3
   fake_openai --think-ms 100 --speak-ms 50
