@@ -245,8 +245,9 @@ def test_a_timer_that_would_not_ring_by_then_is_found(
 
 def test_what_an_echo_decided_that_is_not_in_the_capture_is_no_difference() -> None:
     """The bot spoke while the call was not being recorded; half a second later, somebody else."""
-    path = Path(__file__).parent / "unrecorded_bot.tcap"
-    verdict = judge(Task(path, "unrecorded_bot"))
+    # No *.tcap: the project's own plugin would take it for a test.
+    path = Path(__file__).parent / "unrecorded-bot.capture"
+    verdict = judge(Task(path, "unrecorded-bot"))
     assert (verdict.result, verdict.differing) == ("damaged", 0)
     assert "while the call was not recorded" in verdict.damage
     assert 0.7 < verdict.call_s < 0.8
