@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engines_rig import QUESTION_WAV, eventually, leaving_no_task, run, talking
+from engines_rig import QUESTION_WAV, eventually, leaving_no_task, talking
 
 from teamscall.audio.resample import resample_all
 from teamscall.engines.base import (
@@ -89,7 +89,12 @@ def whole() -> Iterator[tuple[asyncio.Runner, OfflineEngine]]:
         engine = OfflineEngine(lambda call: BuiltinMind())
         runner.run(engine.start())
         yield runner, engine
-        runner.run(engine.stop())
+
+        async def stop() -> None:
+            await engine.stop()
+            assert asyncio.all_tasks() == {asyncio.current_task()}, "tasks were left"
+
+        runner.run(stop())
 
 
 @pytest.fixture
@@ -206,14 +211,6 @@ class TestEngine:
                 assert next(e.stage for e in talk.all(EngineDegraded)) == "hear"
 
         runner.run(check())
-
-    def test_leaves_nothing_when_it_stops(self) -> None:
-        async def check() -> None:
-            engine = OfflineEngine(lambda call: BuiltinMind())
-            await engine.start()
-            await engine.stop()
-
-        run(check)
 
 
 def test_a_changed_weight_file_is_not_used(tmp_path: Path) -> None:

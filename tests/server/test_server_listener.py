@@ -205,10 +205,13 @@ def test_out_of_descriptors_is_said_once_and_survived(log: list[logging.LogRecor
     assert said == ["Not accepting: out of descriptors", "Accepting again"]
 
 
-def test_a_thousand_connections_at_a_cap_of_a_hundred() -> None:
+@pytest.mark.parametrize(
+    ("many", "cap"), [(200, 20), pytest.param(1000, 100, marks=pytest.mark.load)]
+)
+def test_many_connections_at_a_cap(many: int, cap: int) -> None:
     async def test() -> None:
         async with site(make_config(max_connections_per_address=1000), clock=ManualClock()) as at:
-            at.exchange.capacity = 100
+            at.exchange.capacity = cap
             gate = asyncio.Semaphore(100)
             open_sockets_: list[asyncio.StreamWriter] = []
             refused_headers: list[str] = []
@@ -232,10 +235,10 @@ def test_a_thousand_connections_at_a_cap_of_a_hundred() -> None:
                 lines += [f"{k}: {v}" for k, v in at.signed(f"c{number}").items()]
                 return "\r\n".join(lines) + "\r\n\r\n"
 
-            statuses = await asyncio.gather(*(dial(number) for number in range(1000)))
-            assert statuses.count(101) == 100
-            assert statuses.count(503) == 900
-            assert at.bridge.refusals == {"capacity": 900}
+            statuses = await asyncio.gather(*(dial(number) for number in range(many)))
+            assert statuses.count(101) == cap
+            assert statuses.count(503) == many - cap
+            assert at.bridge.refusals == {"capacity": many - cap}
             for writer in open_sockets_:
                 await close(writer)
             await until(lambda: not at.exchange.live)
