@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 
+from teamscall.capture.junit import Judged
 from teamscall.cli import calls_view
-
-
-class Judged(Protocol):
-    """A verdict."""
-
-    @property
-    def result(self) -> str: ...
-    @property
-    def passed(self) -> bool: ...
-
 
 V = TypeVar("V", bound=Judged)
 

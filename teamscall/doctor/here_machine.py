@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -12,6 +11,7 @@ import sys
 
 from teamscall.config import Config, resolved_engine
 from teamscall.doctor.checks import Check, Fact, Finding, Site, failed, ok, skipped, warning
+from teamscall.doctor.programs import output_of
 from teamscall.text import printable
 
 MIN_PYTHON = (3, 11)
@@ -150,26 +150,9 @@ async def _sample() -> tuple[float, float, float] | None:
         " late.append((time.monotonic()-at)*1000)\n"
         f"late.sort()\nprint(late[{_FRAMES // 2}],late[{_FRAMES * 9 // 10}],late[-1])\n"
     )
-    try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable or "python3",
-            "-I",
-            "-S",
-            "-c",
-            script,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-    except OSError:
-        return None  # a sandbox may forbid it: nothing is known of the machine
-    try:
-        said, _ = await process.communicate()
-    except asyncio.CancelledError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        raise
+    said = await output_of(sys.executable or "python3", "-I", "-S", "-c", script)
+    if said is None:
+        return None  # nothing is known of the machine
     try:
         median, most, worst = (float(part) for part in said.split())
     except ValueError:

@@ -8,7 +8,6 @@ leaves that process as one number.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib.util
 import os
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 import msgspec
 
 from teamscall.doctor.checks import Check, Finding, Site, ok, skipped, warning
+from teamscall.doctor.programs import output_of
 
 LISTEN_S = 1.0
 _FRAME_S = 0.02
@@ -45,13 +45,15 @@ async def sound(site: Site) -> Finding:
         )
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            said = await _program()
+            said = await output_of(sys.executable, "-m", __name__)
     except TimeoutError:
         return warning(
             f"The sound system does not answer within {_PATIENCE_S:.0f} s.",
             "Start it again (`systemctl --user restart pipewire pulseaudio`), or unplug a device "
             "that hangs. A bridge needs none.",
         )
+    if said is None:
+        return skipped("No program can be started here to look at the devices.")
     try:
         heard = msgspec.json.decode(said, type=Heard)
     except msgspec.DecodeError:
@@ -95,26 +97,6 @@ def judged(heard: Heard) -> Finding:
     )
 
 
-async def _program() -> bytes:
-    """What this module says as a program; ended with the wait for it."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        __name__,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        said, _ = await process.communicate()
-    except asyncio.CancelledError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        raise
-    return said
-
-
 def look() -> Heard:
     """List the devices, listen to the default microphone, open the default loudspeaker."""
     from teamscall.audio.level import peak_dbfs
@@ -137,7 +119,7 @@ def look() -> Heard:
         else:
             frames, until = [], time.monotonic() + LISTEN_S
             while time.monotonic() < until:
-                time.sleep(_FRAME_S)
+                time.sleep(_FRAME_S)  # nothing is paced by it: the device has a queue
                 frames.append(microphone.next_frame() or b"")
             microphone.close()
             peak = peak_dbfs(b"".join(frames))
