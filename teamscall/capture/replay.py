@@ -72,11 +72,8 @@ def replay(recording: Recording) -> Replayed:
     at_s = 0.0
     for given in recording.given:
         at_s = given.at - began
-        if type(given.event) is TimePassed:
-            if given.expected and due > given.at + _EARLY_S:
-                differing += 1
-                unwoken = unwoken or (len(came), due - began)
-            due = _NEVER
+        waking = type(given.event) is TimePassed
+        asleep = waking and bool(given.expected) and due > given.at + _EARLY_S
         try:
             if given.event is None:
                 commands = talk.open(given.at)
@@ -86,17 +83,20 @@ def replay(recording: Recording) -> Replayed:
                 moment_of(command, at_s, recording.setup, elide=recording.hides(given, command))
                 for command in commands
             )
+            deadline = talk.next_deadline()
         except Exception as error:  # noqa: BLE001 - a bug in the core is a finding, not a crash
             failed = printable(f"{type(error).__name__}: {error}", 200)
             break
-        differs = _differs(given, moments)
+        differs = asleep or _differs(given, moments)
         if differs and type(given.event) in _BY_EAR and given.at < unknown_until:
             stopped = f"what the bot said while the call was not recorded decides at {at_s:.3f} s"
             break
         if recording.hides_sound(given):
             unknown_until = given.at + _ECHO_S
+        if asleep and unwoken is None:
+            unwoken = (len(came), due - began)
         # The bridge's timer may ring earlier than it has to, never later.
-        due = min(due, deadline if (deadline := talk.next_deadline()) is not None else _NEVER)
+        due = min(_NEVER if waking else due, _NEVER if deadline is None else deadline)
         acts += [Act(at_s, command) for command in commands]
         came.append(moments)
         differing += differs

@@ -243,6 +243,17 @@ def test_a_timer_that_would_not_ring_by_then_is_found(
     assert any(line.startswith("+ ") and why in line for line in diff.lines(found))
 
 
+def test_a_deadline_that_cannot_be_told_is_a_difference_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(self: conversations.Conversation) -> float | None:
+        raise ZeroDivisionError
+
+    story = recording(read(CORPUS / "idle.tcap"))
+    monkeypatch.setattr(conversations.Conversation, "next_deadline", broken)
+    assert difference(replay(story)).kind == "failed"
+
+
 def test_what_an_echo_decided_that_is_not_in_the_capture_is_no_difference() -> None:
     """The bot spoke while the call was not being recorded; half a second later, somebody else."""
     # No *.tcap: the project's own plugin would take it for a test.
