@@ -371,10 +371,11 @@ def _inline_secrets(given: Mapping[str, _Given], values: Mapping[str, object]) -
 def _build(struct: type[_T], prefix: str, values: Mapping[str, object]) -> _T:
     """The struct with what is given; the rest keeps its default."""
     chosen: dict[str, Any] = {}
-    for one in msgspec.structs.fields(struct):
-        path = prefix + one.name
+    defaults = struct()
+    for name in struct.__struct_fields__:
+        path = prefix + name
         if path in values:
-            chosen[one.name] = values[path]
+            chosen[name] = values[path]
         elif path in tables():
-            chosen[one.name] = _build(one.default_factory, f"{path}.", values)
+            chosen[name] = _build(type(getattr(defaults, name)), f"{path}.", values)
     return struct(**chosen)

@@ -96,6 +96,7 @@ def test_a_notification_is_followed_until_it_was_heard(site: Site) -> None:
         assert times[0] == min(times)
 
 
+@pytest.mark.long
 def test_a_notification_that_was_cut_off_failed(site: Site) -> None:
     async def run() -> Ran:
         async with phone(site, "csharp", duration_s=0.5):
@@ -210,6 +211,7 @@ def test_ctrl_c_after_the_answer_leaves_the_call_running(site: Site) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_the_timeout_bounds_the_command_and_not_the_call(site: Site) -> None:
     async def run() -> None:
         async with phone(site, "csharp", ring_s=20) as house:
@@ -261,6 +263,7 @@ def test_a_message_that_cannot_be_said_is_refused_before_anybody_is_asked(
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.long
 def test_a_second_ctrl_c_leaves_also_where_the_bridge_hangs(site: Site) -> None:
     async def run() -> Ran:
         async with phone(site, "csharp", ring_s=20):

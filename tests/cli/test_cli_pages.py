@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -91,9 +92,12 @@ def test_zsh_finds_the_completion_and_calls_it_at_the_first_tab(env: dict[str, s
     assert "tenant-only" in "".join(rest), done.stdout + done.stderr
 
 
+command_of = functools.cache(typer.main.get_command)
+
+
 @pytest.mark.parametrize("verb", [one for verbs in MODULES.values() for one in verbs])
 def test_one_command_alone_is_as_in_the_whole_tree(verb: str) -> None:
-    whole, alone = (typer.main.get_command(one) for one in (app, tree([verb, "x"])))
+    whole, alone = command_of(app), typer.main.get_command(tree([verb, "x"]))
     assert isinstance(whole, typer.core.TyperGroup)
     assert isinstance(alone, typer.core.TyperGroup)
     assert verb in alone.commands
@@ -103,6 +107,6 @@ def test_one_command_alone_is_as_in_the_whole_tree(verb: str) -> None:
 
 
 def test_every_command_is_in_the_table_of_modules() -> None:
-    whole = typer.main.get_command(app)
+    whole = command_of(app)
     assert isinstance(whole, typer.core.TyperGroup)
     assert set(whole.commands) == {one for verbs in MODULES.values() for one in verbs}

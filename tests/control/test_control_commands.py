@@ -131,6 +131,7 @@ def test_a_bridge_that_never_answers_is_not_waited_for(folder: Path) -> None:
     run(work())
 
 
+@pytest.mark.long
 def test_arguments_that_are_no_text_are_said_to_be_none(folder: Path) -> None:
     journal = str(folder / "journal.sqlite3")
     commands = (
@@ -215,6 +216,7 @@ def test_a_killed_bridge_blocks_nothing(folder: Path) -> None:
     assert len(reasons) == 2
 
 
+@pytest.mark.long
 def test_a_switch_that_is_not_written_down_is_said_to_be_lost_with_the_bridge(folder: Path) -> None:
     with a_bridge(folder):
         assert teamscall(folder, "outbound", "off").stderr == ""
@@ -227,6 +229,7 @@ def test_a_switch_that_is_not_written_down_is_said_to_be_lost_with_the_bridge(fo
         assert "does not outlive a restart" in off.stderr
 
 
+@pytest.mark.long
 def test_two_bridges_never_share_a_journal(folder: Path) -> None:
     (folder / "elsewhere").mkdir()
     link = folder / "elsewhere" / "linked.sqlite3"

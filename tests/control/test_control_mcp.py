@@ -149,6 +149,7 @@ def test_the_tools_say_what_they_do_and_that_words_are_data(site: Site, tmp_path
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_it_while_it_waits_for_its_client(site: Site) -> None:
     async def end() -> int:
         process = await start(site, "mcp", stdin=asyncio.subprocess.PIPE)
@@ -167,6 +168,7 @@ def test_ctrl_c_ends_it_while_it_waits_for_its_client(site: Site) -> None:
     assert asyncio.run(end()) == -signal.SIGINT
 
 
+@pytest.mark.long
 def test_an_agent_outlives_the_bridge(site: Site, tmp_path: Path) -> None:
     """Each request asks anew: no bridge is an error with a hint, and then it works again."""
 
@@ -184,6 +186,7 @@ def test_an_agent_outlives_the_bridge(site: Site, tmp_path: Path) -> None:
     asyncio.run(outlive())
 
 
+@pytest.mark.long
 def test_a_call_that_nobody_answers_is_told_by_the_wait(site: Site, tmp_path: Path) -> None:
     async def wait() -> None:
         async with client(site, tmp_path / "log") as agent, phone(site, "standin", "no-answer"):

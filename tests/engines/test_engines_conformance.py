@@ -70,7 +70,7 @@ def _build(name: str) -> Engine:
     scope="module",
     params=[
         *("echo", "scripted", "fallback", "openai-speech", "openai-reading"),
-        pytest.param("offline", marks=pytest.mark.offline),
+        pytest.param("offline", marks=[pytest.mark.offline, pytest.mark.long]),
     ],
 )
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
@@ -331,7 +331,7 @@ def test_prepared_phrases_are_cached(stage: Stage) -> None:
     stage.run(check)
 
 
-@pytest.mark.load
+@pytest.mark.long
 @pytest.mark.offline
 def test_stopping_the_offline_engine_leaves_no_process() -> None:
     from teamscall.engines.offline.engine import OfflineEngine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import pytest
@@ -88,6 +89,9 @@ FAILURES: dict[str, list[tuple[Stage, Failure, int | None]]] = {
 }
 
 
+FEW = ("the model fails", "the recogniser is lost for good")
+
+
 class Called(NamedTuple):
     """What a call left behind."""
 
@@ -108,10 +112,11 @@ async def _one(name: str, there: Cloud) -> Called:
 
 
 @pytest.fixture(scope="module")
-def called() -> dict[str, Called]:
+def called(chosen: Callable[[str], list[str]]) -> dict[str, Called]:
     """All calls at once, each with a bridge and a cloud of its own."""
+    names = [*chosen("failure"), ALL]
     with contextlib.ExitStack() as stack:
-        clouds = {name: stack.enter_context(cloud(Settings(script=CLOUD))) for name in FAILURES}
+        clouds = {name: stack.enter_context(cloud(Settings(script=CLOUD))) for name in names}
 
         async def everything() -> list[Called]:
             return await asyncio.gather(*(_one(name, there) for name, there in clouds.items()))
@@ -119,7 +124,14 @@ def called() -> dict[str, Called]:
         return dict(zip(clouds, asyncio.run(everything()), strict=True))
 
 
-@pytest.mark.parametrize("failure", [name for name in FAILURES if name != ALL])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(name, marks=() if name in FEW else pytest.mark.long)
+        for name in FAILURES
+        if name != ALL
+    ],
+)
 def test_the_question_is_answered_by_the_next_engine(
     called: dict[str, Called], failure: str
 ) -> None:

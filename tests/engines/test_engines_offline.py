@@ -119,7 +119,8 @@ class TestHearing:
     pytestmark = offline
 
     @pytest.mark.parametrize(
-        ("voice", "sentences"), [("slt", SENTENCES[:8]), ("rms", SENTENCES[8:])]
+        ("voice", "sentences"),
+        [("slt", SENTENCES[:8]), pytest.param("rms", SENTENCES[8:], marks=pytest.mark.long)],
     )
     def test_hears_nine_of_ten_words_of_a_foreign_voice(
         self,
@@ -132,6 +133,7 @@ class TestHearing:
             pytest.skip("flite is not installed")
         assert share_heard(ear, {text: flite(voice, text, tmp_path) for text in sentences}) >= 0.9
 
+    @pytest.mark.long
     def test_is_understood_when_it_speaks(
         self, ear: tuple[asyncio.Runner, Worker], tmp_path: Path
     ) -> None:
@@ -193,6 +195,7 @@ class TestEngine:
 
         runner.run(leaving_no_task(check))
 
+    @pytest.mark.long
     def test_survives_the_death_of_its_recogniser_in_the_middle_of_a_request(
         self, whole: tuple[asyncio.Runner, OfflineEngine]
     ) -> None:

@@ -82,7 +82,10 @@ print(*sorted(set(sys.modules) - before))
 """
 
 
-@pytest.mark.parametrize("mode", ["streaming", "realtime", "live"])
+@pytest.mark.parametrize(
+    "mode",
+    ["streaming", *(pytest.param(m, marks=pytest.mark.long) for m in ("realtime", "live"))],
+)
 def test_an_engine_starts_beside_calls_without_importing_its_packages(mode: str) -> None:
     """They were imported in a thread: on the loop they held up every call for a second."""
     done = subprocess.run(

@@ -80,7 +80,7 @@ async def call(config: Config) -> Called:
     return called
 
 
-@pytest.mark.parametrize("voice", ["speech", "reading"])
+@pytest.mark.parametrize("voice", ["speech", pytest.param("reading", marks=pytest.mark.long)])
 def test_a_conversation(voice: str) -> None:
     with cloud(Settings(script=SCRIPT)) as there:
         called = asyncio.run(call(bridge(there, voice, inbound=Inbound(greeting="Welcome!"))))
@@ -124,6 +124,7 @@ def test_a_key_that_is_refused_ends_the_call_in_order() -> None:
         assert called.report.spoke
 
 
+@pytest.mark.long
 def test_a_recogniser_lost_in_the_middle_of_a_call() -> None:
     with cloud(Settings(script=SCRIPT)) as there:
         there.fake.plan.fail("hear", Drop(after=0.5))

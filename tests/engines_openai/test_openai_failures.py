@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
+from _pytest.mark import ParameterSet
 from engines_openai_rig import VOICES, Cloud, cloud
 from engines_rig import QUESTION_WAV
 
@@ -96,6 +97,15 @@ CASES = {
 }
 
 
+FEW = ("hear-drop", "speak-429", "reading-report", "server-drop", "chain-think", "key")
+
+
+def cases(hears: bool) -> list[ParameterSet]:
+    """Those in which the caller hears an answer, or those in which nothing is left."""
+    names = [name for name, case in CASES.items() if bool(case.hears) == hears]
+    return [pytest.param(n, marks=() if n in FEW else pytest.mark.long) for n in names]
+
+
 class Called(NamedTuple):
     seen: list[records.CallRecord]
     report: Report
@@ -170,8 +180,8 @@ class Everything(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def everything() -> Iterator[Everything]:
-    """All calls, some at a time, each with a bridge and a cloud of its own."""
+def everything(chosen: Callable[[str], list[str]]) -> Iterator[Everything]:
+    """The calls, some at a time, each with a bridge and a cloud of its own."""
     turnstile = asyncio.Semaphore(AT_ONCE)
     found: dict[str, Called] = {}
     log = Logged()
@@ -183,7 +193,7 @@ def everything() -> Iterator[Everything]:
 
     async def all_of_them() -> None:
         before = asyncio.all_tasks()
-        await asyncio.gather(*map(one, CASES))
+        await asyncio.gather(*map(one, chosen("name")))
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == before, "a task was left behind"
 
@@ -195,7 +205,7 @@ def everything() -> Iterator[Everything]:
         logging.getLogger("teamscall").removeHandler(log)
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.hears])
+@pytest.mark.parametrize("name", cases(hears=True))
 def test_the_caller_hears_one_whole_answer(everything: Everything, name: str) -> None:
     here = everything.calls[name]
     answers = here.turns("answer")
@@ -207,7 +217,7 @@ def test_the_caller_hears_one_whole_answer(everything: Everything, name: str) ->
     assert here.closed.ended_by != "engine"
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.hears])
+@pytest.mark.parametrize("name", cases(hears=False))
 def test_where_nothing_is_left_the_call_apologises_and_ends(
     everything: Everything, name: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
 from engines_openai_rig import cloud
 from openai_call_rig import SPEECH, Site, config, site
 
@@ -59,6 +60,8 @@ def test_who_interrupts_is_answered_and_the_old_answer_is_heard_no_more() -> Non
     assert second.latency.first_frame_ms > 300
 
 
+@pytest.mark.long
+@pytest.mark.long
 def test_a_noise_costs_nothing_of_what_it_says() -> None:
     async def talk(one: Site) -> None:
         await one.phone.say(SPEECH)

@@ -52,6 +52,7 @@ def talked(
         return seen
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("detection", ["server", "local"])
 def test_a_conversation_whose_session_is_renewed(detection: str) -> None:
     async def talk(one: Site) -> None:
@@ -100,6 +101,7 @@ def test_who_interrupts_is_answered_and_the_old_answer_is_heard_no_more() -> Non
     assert not [at for at, _ in seen.phone.came if flushed + 0.002 < at < second]
 
 
+@pytest.mark.long
 def test_a_mhm_over_the_bot_is_ignored_and_the_bot_goes_on() -> None:
     async def talk(one: Site) -> None:
         await one.phone.say(SPEECH)

@@ -14,6 +14,7 @@ missing = [name for name in PACKAGES if find_spec(name) is None]
 
 pytestmark = [
     pytest.mark.offline,
+    pytest.mark.long,
     pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}"),
 ]
 

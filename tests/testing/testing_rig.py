@@ -96,7 +96,10 @@ async def bare(
     """A socket on which nothing was heard yet."""
     given = {"Authorization": f"Bearer {fake.api_key}", **headers}
     url = f"{fake.websocket_base_url}/realtime?{query}"
-    async with connect(url, additional_headers=given, compression=None, max_size=None) as socket:
+    # What nobody reads keeps the goodbye waiting, ten seconds by default.
+    async with connect(
+        url, additional_headers=given, compression=None, max_size=None, close_timeout=0.5
+    ) as socket:
         yield Peer(socket)
 
 
