@@ -60,9 +60,13 @@ def brief(found: Measures) -> list[tuple[str, str]]:
     if found.barge_ins:
         rows.append(("barge-ins", _barge_ins(found)))
     faults = [
-        *(f"{len(t.gaps)} holes in the {who}'s sound" for who, t in _sides(found) if t.gaps),
+        *(f"{_of(len(t.gaps), 'hole')} in the {who}'s" for who, t in _sides(found) if t.gaps),
         *(f"the {who} clipped" for who, t in _sides(found) if t.loudness.clipped_samples),
-        *(f"{t.loudness.clicks} clicks of the {who}" for who, t in _sides(found) if _clicky(t)),
+        *(
+            f"{_of(t.loudness.clicks, 'click')} of the {who}"
+            for who, t in _sides(found)
+            if _clicky(t)
+        ),
     ]
     if faults:
         rows.append(("sound", ", ".join(faults)))
@@ -71,6 +75,10 @@ def brief(found: Measures) -> list[tuple[str, str]]:
         times = "once" if len(found.dead_air) == 1 else f"{len(found.dead_air)} times"
         rows.append(("dead air", f"{times}, {longest / 1000:.1f} s at most"))
     return rows
+
+
+def _of(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def table(found: Measures) -> Iterator[str]:

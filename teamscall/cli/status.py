@@ -51,10 +51,11 @@ def status(
     Exit codes: 0 shown, 2 wrong options or no such call, 4 no bridge is running, 5 refused,
     6 --timeout passed.
     """
-    from teamscall.cli import status_view
 
     async def asked(client: Client) -> Status | CallStatus:
         return await client.call_status(call) if call else await client.status()
 
     found = ask(Door(config, socket, url, token_file, timeout), asked)
+    from teamscall.cli import status_view  # tables: not where there is nothing to show
+
     (status_view.print_json if json_ else status_view.print_status)(found)

@@ -285,6 +285,7 @@ def test_a_second_ctrl_c_leaves_also_where_the_bridge_hangs(site: Site) -> None:
     assert "may still ring" in ran.last["summary"]
 
 
+@pytest.mark.long
 def test_no_bridge_is_one_sentence(tmp_path: Path, site: Site) -> None:
     nowhere = site._replace(socket=str(tmp_path / "none.sock"))
     ran = asyncio.run(command(nowhere, "call", PHONE))

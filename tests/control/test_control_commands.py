@@ -99,8 +99,7 @@ def test_without_a_bridge_every_command_says_so_at_once(folder: Path) -> None:
 
     async def work() -> None:
         commands = (
-            ("status", "--json"), ("speak", "abcd", "Hello."), ("drain",), ("outbound", "off"),
-            ("tail", "--until-end"),
+            ("status", "--json"), ("speak", "abcd", "Hello."), ("tail", "--until-end"),
         )  # fmt: skip
         for code, out, err in await asyncio.gather(*(asked(folder, *one) for one in commands)):
             assert (code, out) == (ExitCode.UNAVAILABLE, "")
@@ -114,7 +113,7 @@ def test_without_a_bridge_every_command_says_so_at_once(folder: Path) -> None:
 def test_a_bridge_that_never_answers_is_not_waited_for(folder: Path) -> None:
     """It takes the connection, and every question, and that is all."""
     commands = (
-        ("status",), ("drain",), ("call", "phone:+493012345"), ("tail",), ("tail", "--until-end"),
+        ("status",), ("call", "phone:+493012345"), ("tail",),
     )  # fmt: skip
 
     async def silent(link: ServerConnection) -> None:

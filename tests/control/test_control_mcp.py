@@ -200,6 +200,7 @@ def test_a_call_that_nobody_answers_is_told_by_the_wait(site: Site, tmp_path: Pa
     asyncio.run(wait())
 
 
+@pytest.mark.long
 def test_the_tool_round_trip(site: Site) -> None:
     """The same through `teamscall tool run`, as an agent without this protocol does it."""
 

