@@ -84,7 +84,8 @@ def listeners(config: Config) -> tuple[Listener, ...]:
 
 
 async def running(site: Site) -> Running | None:
-    """The bridge that runs with this configuration's journal; None: no such one answers."""
+    """The bridge that runs with this configuration's journal, or the only one on this machine
+    if it was started with this configuration's file; None: no such one answers."""
 
     async def ask() -> Running | None:
         return await _ask(site)
@@ -98,11 +99,13 @@ async def _ask(site: Site) -> Running | None:
 
     try:
         where = find(site.config, site.env or os.environ)
-        if where.guessed:
-            return None  # somebody else's: it is the only one, and another one
         async with connect(where, timeout_s=ASK_S, name="doctor") as client:
             told = await client.status()
     except TeamscallError:
+        return None
+    # The only one, with a journal that its own environment names; or somebody else's.
+    ours = str(site.config_path.absolute()) if site.config_path else ""
+    if where.guessed and not (ours and told.config_path == ours):
         return None
     return Running(
         pid=told.pid,

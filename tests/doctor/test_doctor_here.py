@@ -7,8 +7,11 @@ import datetime
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
@@ -139,6 +142,38 @@ def test_another_bridge_on_the_journal_is_named(tmp_path: Path) -> None:
         # Looking takes nothing away.
         assert Path(f"{journal}.lock").read_text().strip() == str(os.getpid())
     assert bad(findings(asyncio.run(examine(chosen, where, total_s=30)))) == []
+
+
+def test_a_bridge_of_this_file_with_another_journal_is_this_one(tmp_path: Path) -> None:
+    """A service has its journal from its environment, which who looks does not share."""
+    port = free_port()
+    file = tmp_path / "teamscall.toml"
+    file.write_text(f'{OPEN}\nengine = "echo"\nserve.port = {port}\nbridge.secret = "{SECRET}"\n')
+    file.chmod(0o600)
+    chosen = select(CHECKS, ["TC-SECOND-BRIDGE", "TC-PORT"])
+    with TemporaryDirectory(prefix="tc-") as folder:  # a socket's path is short
+        env = {"XDG_RUNTIME_DIR": str(folder), "XDG_DATA_HOME": str(tmp_path)}
+        its = {**os.environ, **env, "TEAMSCALL_JOURNAL_PATH": str(tmp_path / "its.sqlite3")}
+        serve = [sys.executable, "-m", "teamscall", "serve", "-c", str(file)]
+        with subprocess.Popen(serve, env=its, stderr=subprocess.PIPE, text=True) as bridge:
+            assert bridge.stderr is not None
+            assert any("control" in line for line in bridge.stderr)  # its banner, when it is up
+
+            def told(of: Path) -> dict[str, Finding]:
+                config_ = load(of, env=env, flags={}).config
+                where = site(config_, config_path=of, env=env)
+                return findings(asyncio.run(examine(chosen, where, total_s=60)))
+
+            same = told(file)
+            copy = tmp_path / "copy.toml"
+            copy.write_text(file.read_text())
+            copy.chmod(0o600)
+            other = told(copy)
+            bridge.kill()
+            bridge.stderr.close()
+    assert bad(same) == []
+    assert same["TC-SECOND-BRIDGE"].facts["pid"] == bridge.pid
+    assert bad(other) == ["TC-PORT"]
 
 
 def test_the_journal_and_its_directory(tmp_path: Path) -> None:
