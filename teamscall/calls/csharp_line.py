@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from teamscall.calls.bookings import Grant
 from teamscall.calls.call import Call
+from teamscall.calls.deciding import identity
 from teamscall.calls.declining import declined
 from teamscall.calls.desk import Desk, host
 from teamscall.calls.events import EndRequested, LinkLost
@@ -18,8 +19,6 @@ from teamscall.text import printable
 from teamscall.wire import events as wire
 
 _AT_CAPACITY = Decision(False, "capacity", "At capacity")
-_NO_REQUEST = Decision(False, "validation-failed", "No authorization request")
-_OTHER_IDENTITY = Decision(False, "validation-failed", "Identity differs from the authorized one")
 
 # Calls placed over one socket of which it is remembered that they were.
 MAX_ASKED = 1024
@@ -142,14 +141,9 @@ class CSharpLine:
                 self._start_placed(event)
             return
         grant = desk.bookings.redeem(call_id)
-        # The hook has answered for this very identity a moment ago; the rules are free.
+        granted = grant.caller if grant else None
         request = PolicyRequest(call_id, "csharp", event.caller, "session_start")
-        decision = desk.deciding.by_rules(request, desk.inbound_gate)
-        if decision.authorized and grant is None:
-            decision = _NO_REQUEST
-        elif decision.authorized and grant and _key(grant.caller) != _key(event.caller):
-            decision = _OTHER_IDENTITY
-        desk.deciding.record(request, link.address, decision)
+        decision = desk.deciding.redeem(request, link.address, desk.inbound_gate, granted)
         if decision.authorized and grant is not None:
             desk.start(link, event, event.recording, settings=grant.settings)
             return
@@ -177,7 +171,7 @@ class CSharpLine:
         same = (
             call.setup.dialect == "csharp"
             and call.setup.direction == event.direction
-            and _key(call.setup.caller) == _key(event.caller)
+            and identity(call.setup.caller) == identity(event.caller)
         )
         allowed = same
         if same and event.direction == "inbound":
@@ -214,8 +208,3 @@ class CSharpLine:
         turned_down = event.status == "failed" and declined(error)
         word: FarWord = "declined" if turned_down else event.status
         desk.far_progress(FarProgress(event.call_id, word, error))
-
-
-def _key(caller: wire.Caller) -> tuple[str, str]:
-    """An identity, as policy compares it."""
-    return caller.user_id.strip().casefold(), caller.tenant_id.strip().casefold()

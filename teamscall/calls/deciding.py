@@ -1,7 +1,8 @@
 """Deciding on a call: rules, then the bridge's own state, then the hook.
 
 Owns the order of those three, the bound on hooks under way, and the one record that every
-decision leaves. Refuses to know what follows from a decision.
+decision leaves; of calls that have not begun also what it was taken from, where somebody
+wants to know. Refuses to know what follows from a decision.
 
 Rules:
 
@@ -9,6 +10,7 @@ Rules:
 2. Rules and hook that change while a hook is asked are asked as well: nothing is granted
    that those in force would not grant.
 3. What the rules refuse costs no slot and no hook.
+4. A call that begins is decided on once more: by the rules, and it must be who was granted.
 """
 
 from __future__ import annotations
@@ -16,11 +18,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from teamscall.calls.admission import Admission, Considering, Gate, Road
 from teamscall.calls.records import CallRecord, Decided
 from teamscall.calls.tasks import Tasks
 from teamscall.clock import Clock
 from teamscall.config import Authorization
 from teamscall.policy.authorization import Decision, Policy, PolicyRequest
+from teamscall.policy.rules import fold
+from teamscall.wire.events import Caller
 
 # Decisions that wait on a hook at the same time; more is a flood, and is denied.
 MAX_DECISIONS = 64
@@ -30,7 +35,11 @@ DECISION_S = 1.95
 
 UNDECIDED = "Authorization error"
 
-Gate = Callable[[], Decision | None]
+OUTBOUND = Decision(True, "outbound")
+_NOT_PLACED = Decision(False, "outbound", "No such call was placed")
+_NO_REQUEST = Decision(False, "validation-failed", "No authorization request")
+_OTHER_IDENTITY = Decision(False, "validation-failed", "Identity differs from the authorized one")
+
 Then = Callable[[Decision], None]
 
 
@@ -51,6 +60,7 @@ class Deciding:
         self._tasks = tasks
         self._tell = tell
         self._under_way = 0
+        self.remember: Callable[[Admission], None] | None = None
 
     def reconfigure(self, settings: Authorization, policy: Policy) -> None:
         """Decide by these from now on, also what is being decided."""
@@ -63,14 +73,16 @@ class Deciding:
         ``gate`` says why the bridge cannot take the call, None when it can. It is asked
         before and, because things change meanwhile, after a hook.
         """
+        seen = Considering(self._policy)
+        gate = seen.asking(gate)
         decision = self.by_rules(request, gate)
         if not decision.authorized or not self._policy.has_hook:
-            self._told(request, address, decision, then)
+            self._told(request, address, seen, decision, then)
         elif self._under_way >= MAX_DECISIONS:
-            self._told(request, address, Decision(False, self._mode, UNDECIDED), then)
+            self._told(request, address, seen, Decision(False, self._mode, UNDECIDED), then)
         else:
             self._under_way += 1
-            work = self._ask_hook(request, address, gate, then)
+            work = self._ask_hook(request, address, gate, seen, then)
             self._tasks.spawn(work, f"decide {request.call_id}")
 
     def by_rules(self, request: PolicyRequest, gate: Gate) -> Decision:
@@ -78,14 +90,42 @@ class Deciding:
         decision = self._policy.rules_decide(request.caller, request.dialect)
         return (gate() or decision) if decision.authorized else decision
 
-    async def _ask_hook(self, request: PolicyRequest, address: str, gate: Gate, then: Then) -> None:
+    def redeem(
+        self, request: PolicyRequest, address: str, gate: Gate, granted: Caller | None
+    ) -> Decision:
+        """The second decision, when a call begins that ``granted`` was granted; None: nobody
+        was. The hook has answered for this very identity a moment ago; the rules are free."""
+        seen = Considering(self._policy)
+        decision = self.by_rules(request, seen.asking(gate))
+        if decision.authorized and granted is None:
+            decision = _NO_REQUEST
+        elif decision.authorized and granted and identity(granted) != identity(request.caller):
+            decision = _OTHER_IDENTITY
+        self._keep(request, seen, "redeemed", decision, granted=granted)
+        self.record(request, address, decision)
+        return decision
+
+    def of_placed(
+        self, request: PolicyRequest, address: str, gate: Gate, *, placed: bool
+    ) -> Decision:
+        """On an outbound leg; ``placed``: we asked for it."""
+        seen = Considering(self._policy)
+        decision = seen.asking(gate)() or (OUTBOUND if placed else _NOT_PLACED)
+        self._keep(request, seen, "placed", decision, placed=placed)
+        self.record(request, address, decision)
+        return decision
+
+    async def _ask_hook(
+        self, request: PolicyRequest, address: str, gate: Gate, seen: Considering, then: Then
+    ) -> None:
         decision = Decision(False, self._mode, UNDECIDED)
         policy = None
         try:
             async with asyncio.timeout(DECISION_S):
                 while policy is not self._policy:
                     policy = self._policy
-                    answer = await policy.authorize(request)
+                    seen.asks(policy)
+                    answer = await policy.authorize(request, seen.heard)
                     if not answer.authorized:
                         break
             decision = answer
@@ -95,11 +135,35 @@ class Deciding:
             self._under_way -= 1
             if decision.authorized:
                 decision = gate() or decision
-            self._told(request, address, decision, then)
+            self._told(request, address, seen, decision, then)
 
-    def _told(self, request: PolicyRequest, address: str, decision: Decision, then: Then) -> None:
+    def _told(
+        self,
+        request: PolicyRequest,
+        address: str,
+        seen: Considering,
+        decision: Decision,
+        then: Then,
+    ) -> None:
+        self._keep(request, seen, "asked", decision)
         self.record(request, address, decision)
         then(decision)
+
+    def _keep(
+        self,
+        request: PolicyRequest,
+        seen: Considering,
+        road: Road,
+        decision: Decision,
+        *,
+        granted: Caller | None = None,
+        placed: bool = False,
+    ) -> None:
+        if self.remember is not None:
+            now = self._clock.now()
+            self.remember(
+                seen.admission(now, request, road, decision, granted=granted, placed=placed)
+            )
 
     def record(self, request: PolicyRequest, address: str, decision: Decision) -> None:
         """Leave the record of a decision."""
@@ -116,3 +180,8 @@ class Deciding:
                 address=address,
             )
         )
+
+
+def identity(caller: Caller) -> tuple[str, str]:
+    """Who it is, as policy compares it."""
+    return fold(caller.user_id), fold(caller.tenant_id)

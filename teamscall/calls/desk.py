@@ -46,8 +46,6 @@ CLOSE_GOING_AWAY = 1001
 # Sockets that wish to resume a call whose own socket has not been noticed dead.
 MAX_WISHES = 1024
 
-OUTBOUND = Decision(True, "outbound")
-NOT_PLACED = Decision(False, "outbound", "No such call was placed")
 _DRAINING = Decision(False, "draining", "Shutting down")
 _INBOUND_OFF = Decision(False, "disabled", "Inbound calls disabled")
 
@@ -143,9 +141,10 @@ class Desk:
 
     def inbound_gate(self) -> Decision | None:
         """Why no inbound call is taken at all; None when they are."""
-        if self.draining:
-            return _DRAINING
-        return None if self.config.inbound.enabled else _INBOUND_OFF
+        return self._drain_gate() or (None if self.config.inbound.enabled else _INBOUND_OFF)
+
+    def _drain_gate(self) -> Decision | None:
+        return _DRAINING if self.draining else None
 
     def expire(self) -> None:
         """Give back the slots of calls that were promised one and did not come."""
@@ -267,8 +266,7 @@ class Desk:
         self.expire()
         placed = None if self.draining else self.bookings.arrive(event.call_id)
         request = PolicyRequest(event.call_id, link.dialect, event.caller, "session_start")
-        decision = OUTBOUND if placed else _DRAINING if self.draining else NOT_PLACED
-        self.deciding.record(request, link.address, decision)
+        self.deciding.of_placed(request, link.address, self._drain_gate, placed=placed is not None)
         if placed is not None:
             self.start(link, event, recording, placed)
         else:

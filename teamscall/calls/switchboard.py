@@ -75,6 +75,7 @@ class Switchboard:
     def record(self, tapes: Tapes) -> None:
         """Record the calls that start from now on."""
         self._desk.tapes = tapes
+        self._desk.deciding.remember = tapes.decided
 
     def measure_levels(self, on: bool) -> None:
         """Tell ``AudioLevels`` of every call five times a second, or not any more. Needs a

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from teamscall.calls.admission import Admission
 from teamscall.calls.events import Setup
 from teamscall.calls.link import Link
 from teamscall.calls.settings import CallSettings
@@ -46,6 +47,10 @@ class Tapes(Protocol):
 
     def said(self, link: Link, text: bytes, message: ToGateway, now: float) -> None:
         """A message was encoded for a socket that is open."""
+        ...
+
+    def decided(self, admission: Admission) -> None:
+        """A decision was taken on a call that may begin."""
         ...
 
     def tape(self, setup: Setup, settings: CallSettings, began: float) -> Tape | None:

@@ -6,6 +6,7 @@ from collections import Counter
 
 import msgspec
 
+from teamscall.capture.admitting import admissions_of
 from teamscall.capture.eliding import kind_of
 from teamscall.capture.reader import Capture
 from teamscall.capture.records import (
@@ -25,7 +26,8 @@ class About(msgspec.Struct, frozen=True, rename="camel"):
     """One capture. ``duration_s``: from the conversation's start to the last record.
 
     ``messages``: by way and type, as in ``in audio.frame``. ``reason``: why the call ended;
-    None where the file ends before it.
+    None where the file ends before it. ``admissions``: decisions before the call, ``refused``
+    of them.
     """
 
     path: str
@@ -42,6 +44,8 @@ class About(msgspec.Struct, frozen=True, rename="camel"):
     duration_s: float
     reason: str | None
     config_digest: str
+    admissions: int
+    refused: int
     bytes: int
     good_bytes: int
     damage: str | None
@@ -55,8 +59,13 @@ class About(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def about(capture: Capture) -> About:
-    """Count it."""
+    """Count it.
+
+    Raises:
+        CaptureError: the decisions before the call cannot be read.
+    """
     header = capture.header
+    admissions = admissions_of(header)
     messages: Counter[str] = Counter()
     ways: Counter[str] = Counter()
     steps = commands = 0
@@ -96,6 +105,8 @@ def about(capture: Capture) -> About:
         duration_s=round(last - header.began, 3),
         reason=reason,
         config_digest=header.config_digest,
+        admissions=len(admissions),
+        refused=sum(not one.decision.authorized for one in admissions),
         bytes=capture.file_bytes,
         good_bytes=capture.good_bytes,
         damage=capture.damage,

@@ -69,10 +69,11 @@ class Field(msgspec.Struct, frozen=True):
 class Difference(msgspec.Struct, frozen=True):
     """Where a replay left its recording.
 
-    ``step``: the event's number, 0 is the opening. ``turn``: the one that it is about, or the
-    latest that had begun. ``shifted_s``: what was expected did come, so much later (negative:
-    earlier), or what came was expected then; None: neither. ``around``: the events before and
-    after it, with ``here`` the index of the one that it happened at.
+    ``step``: the event's number, 0 is the opening, -1 a decision before it. ``turn``: the
+    one that it is about, or the latest that had begun. ``shifted_s``: what was expected did
+    come, so much later (negative: earlier), or what came was expected then; None: neither.
+    ``around``: the events before and after it, with ``here`` the index of the one that it
+    happened at.
     """
 
     kind: Kind
@@ -162,7 +163,8 @@ def describe(difference: Difference) -> str:
     """In one sentence, without its place."""
     expected, came = difference.expected, difference.came
     if difference.kind == "failed":
-        return printable(f"the conversation failed: {difference.why}", _LONGEST_LINE)
+        what = "decision" if difference.step < 0 else "conversation"
+        return printable(f"the {what} failed: {difference.why}", _LONGEST_LINE)
     if difference.kind == "unwoken":
         return printable(f"nothing is due here any more: {difference.why}", _LONGEST_LINE)
     if difference.kind == "decoded":
@@ -186,7 +188,9 @@ def describe(difference: Difference) -> str:
 
 
 def place(difference: Difference) -> str:
-    """``3.240 s, step 163, turn 2``."""
+    """``3.240 s, step 163, turn 2``; ``-0.120 s, before the call``."""
+    if difference.step < 0:
+        return f"{difference.at_s:z.3f} s, before the call"
     turn = "" if difference.turn is None else f", turn {difference.turn}"
     return f"{difference.at_s:.3f} s, step {difference.step}{turn}"
 

@@ -5,6 +5,7 @@ Owns which leg a record is of. Pure.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from teamscall.capture import codec
+from teamscall.capture.admitting import admissions_of, asked
 from teamscall.capture.eliding import kind_of
 from teamscall.capture.reader import Capture
 from teamscall.capture.records import Closed, Did, Dropped, Frame, Header, Record, Step
@@ -49,14 +51,32 @@ class Entry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 def entries(
     capture: Capture, *, leg: Leg | None = None, start: float = -math.inf, end: float = math.inf
 ) -> Iterator[Entry]:
-    """The records of one leg, or all, between two seconds of the call."""
+    """The records of one leg, or all, between two seconds of the call; first the decisions
+    that led to it.
+
+    Raises:
+        CaptureError: these cannot be read.
+    """
+    for entry in itertools.chain(_admissions(capture.header), _records(capture)):
+        if start <= entry.at <= end and leg in (None, entry.leg):
+            yield entry
+
+
+def _admissions(header: Header) -> Iterator[Entry]:
+    for admission in admissions_of(header):
+        cause = asked(admission, header.began)
+        decision = msgspec.to_builtins(admission.decision)
+        fields = {**decision, **msgspec.json.decode(cause.body)}
+        at = round(cause.at_s, 6)
+        yield Entry(at=at, leg="call", way="out", name="CallerDecided", fields=fields)
+
+
+def _records(capture: Capture) -> Iterator[Entry]:
     at = 0.0
     for record in capture.records:
         entry = _entry(record, capture.header.began, at)
-        if entry is None:
-            continue
-        at = entry.at
-        if start <= at <= end and leg in (None, entry.leg):
+        if entry is not None:
+            at = entry.at
             yield entry
 
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import msgspec
 
+from teamscall.calls.admission import Admission
 from teamscall.calls.events import Setup
 from teamscall.calls.settings import CallSettings
 from teamscall.capture import codec
+from teamscall.capture.admitting import admissions_of
 from teamscall.capture.diff import Moment
 from teamscall.capture.reader import Capture
 from teamscall.capture.records import OPEN, Did, Dropped, Frame, Record, Step
@@ -59,7 +61,8 @@ class Recording(msgspec.Struct, frozen=True):
     """A capture's story; ``stopped`` says why it ends before the call does.
 
     ``silenced``: turns of which not all that was said is known, because the call was not
-    being recorded then; nothing that is said in them is compared.
+    being recorded then; nothing that is said in them is compared. ``admissions``: the
+    decisions that led to it.
     """
 
     setup: Setup
@@ -69,6 +72,7 @@ class Recording(msgspec.Struct, frozen=True):
     pongs: tuple[tuple[int, Moment, Moment], ...]  # the event before it; expected; what comes
     stopped: str
     silenced: frozenset[int] = frozenset()
+    admissions: tuple[Admission, ...] = ()
 
     def hides(self, given: Given, command: object) -> bool:
         """Whether what is said in this is not compared."""
@@ -190,6 +194,7 @@ class _Teller:
             tuple(self._pongs),
             stopped,
             frozenset(self._silenced),
+            admissions_of(self._capture.header),
         )
 
     @staticmethod

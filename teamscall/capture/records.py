@@ -53,6 +53,7 @@ class Header(_Record, frozen=True, tag="header"):
     ``settings`` are msgpack of the conversation's own, empty where there was none (the
     emulator's side); see ``codec``. ``config_digest``: SHA-256 of the settings that shape
     the conversation, as hex. ``why``: why media are in it; empty for ``timing``.
+    ``admissions``: msgpack of the decisions on this call before it began; see ``admitting``.
     """
 
     format: int
@@ -69,6 +70,7 @@ class Header(_Record, frozen=True, tag="header"):
     engine: str = ""
     setup: bytes = b""
     settings: bytes = b""
+    admissions: bytes = b""
 
 
 class Frame(_Record, frozen=True, tag="frame"):

@@ -2,8 +2,9 @@
 
 The gateway's messages are decoded anew from their bytes, what comes back is encoded anew;
 the moments are the recorded ones, so nothing here reads a clock. What is compared, in order
-and byte for byte: every message to the gateway, command to the engine and record. And where
-time alone brought something about, whether this version would have looked by then.
+and byte for byte: every message to the gateway, command to the engine and record. Before
+that, whether the call may be: each decision that led to it. And where time alone brought
+something about, whether this version would have looked by then.
 
 Owns the run and where it left the recording. Refuses to know files, engines and how a
 difference is shown.
@@ -18,6 +19,7 @@ import msgspec
 from teamscall.calls.conversation import Conversation
 from teamscall.calls.events import Command, Setup, TimePassed
 from teamscall.capture import diff
+from teamscall.capture.admitting import Admitted, admit
 from teamscall.capture.diff import Difference, Kind, Moment
 from teamscall.capture.recording import Given, Recording, moment_of
 from teamscall.text import printable
@@ -41,8 +43,9 @@ class Act(msgspec.Struct, frozen=True):
 class Replayed(msgspec.Struct, frozen=True):
     """What came of a replay.
 
-    ``came``: by event, what it brought about; ``differing``: how many of them differ. What
-    comes after the first difference says little: the recorded engine answered another call.
+    ``came``: by event, what it brought about; ``differing``: how many of them, and of
+    ``admitted``, the decisions before the call, differ. What comes
+    after the first difference says little: the recorded engine answered another call.
     """
 
     setup: Setup
@@ -55,11 +58,14 @@ class Replayed(msgspec.Struct, frozen=True):
     differing: int = 0
     unanswered: int = 0
     stopped: str = ""  # why it could not go on
+    failed: bool = False  # it raised
+    admitted: Admitted = Admitted()
 
 
 def replay(recording: Recording) -> Replayed:
     """Run it with its own settings and compare."""
     began = recording.began
+    admitted = admit(recording.admissions, began)
     talk = Conversation(recording.setup, recording.settings, began)
     acts: list[Act] = []
     came: list[tuple[Moment, ...]] = []
@@ -119,9 +125,11 @@ def replay(recording: Recording) -> Replayed:
         steps=len(came),
         sent=sum(moment.way == "sent" and bool(moment.body) for one in came for moment in one),
         call_s=at_s,
-        difference=earlier or difference,
-        differing=differing,
+        difference=admitted.difference or earlier or difference,
+        differing=differing + admitted.differing,
         stopped=stopped,
+        failed=failed is not None,
+        admitted=admitted,
     )
 
 

@@ -1,7 +1,8 @@
 """A capture without anybody in it: identities, words and audio go, timing and lengths stay.
 
 Owns what may stay, by name and by form: a text that is not known to be harmless is
-emptied. Ids become ``id-1``, ``id-2``...: the same one the same everywhere. Pure.
+emptied. Ids become ``id-1``, ``id-2``...: the same one the same everywhere, and one that
+differs in case or blanks alone differs in these (``ID-1``), as policy compares. Pure.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any
 
 import msgspec
 
+from teamscall.calls.admission import Admission, Verdict
 from teamscall.capture import codec
+from teamscall.capture.admitting import admissions_of, packed
 from teamscall.capture.eliding import elide
 from teamscall.capture.reader import Capture
 from teamscall.capture.records import Closed, Did, Event, Frame, Header, Record, Step
@@ -37,6 +40,8 @@ _WORDS = frozenset(
         *("name", "action", "result"),
     }
 )
+# The bridge's own reasons why a call may not be; a hook's are its own words.
+_REASON = re.compile(r"[A-Z][A-Za-z ]{0,63}", re.ASCII)
 _WORD = re.compile(r"[a-z0-9][a-z0-9._:/-]{0,63}", re.ASCII)
 
 
@@ -54,9 +59,12 @@ class _Names:
         self._known: dict[str, str] = {}
 
     def of(self, value: str) -> str:
-        if not value:
+        folded = value.strip().casefold()
+        if not folded:
             return ""
-        return self._known.setdefault(value, f"id-{len(self._known) + 1}")
+        name = self._known.setdefault(folded, f"id-{len(self._known) + 1}")
+        bare = value.strip()
+        return (name if bare == folded else name.upper()) + " " * (bare != value)
 
 
 def _scrubbed(record: Record, names: _Names) -> Record:
@@ -138,4 +146,41 @@ def _header(header: Header, names: _Names) -> Header:
         engine=_word(header.engine),
         setup=setup,
         settings=settings,
+        admissions=packed([_admission(one, names) for one in admissions_of(header)]),
     )
+
+
+def _admission(admission: Admission, names: _Names) -> Admission:
+    """Decided as before, about and by nobody: what is a hook's own words goes, what the lists
+    and the caller had in common they still have."""
+    rules, hook, caller = admission.rules, admission.hook, admission.caller
+    own = msgspec.structs.asdict(caller)
+    return msgspec.structs.replace(
+        admission,
+        call_id=names.of(admission.call_id),
+        caller=type(caller)(**{k: names.of(v) for k, v in own.items()}),
+        decision=_verdict(admission.decision),
+        rules=msgspec.structs.replace(
+            rules,
+            allow_from=tuple(map(names.of, rules.allow_from)),
+            allowed_tenants=tuple(map(names.of, rules.allowed_tenants)),
+        ),
+        gates=tuple(gate and _verdict(gate) for gate in admission.gates),
+        hook=hook and msgspec.structs.replace(hook, reason="", settings=_keys(hook.settings)),
+        granted=admission.granted
+        and (names.of(admission.granted[0]), names.of(admission.granted[1])),
+    )
+
+
+def _verdict(verdict: Verdict) -> Verdict:
+    reason = verdict.without_words().reason
+    return Verdict(
+        verdict.authorized,
+        _word(verdict.strategy),
+        reason if _REASON.fullmatch(reason) else "",
+        _keys(verdict.settings),
+    )
+
+
+def _keys(settings: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(key for key in settings if _WORD.fullmatch(key))

@@ -58,7 +58,8 @@ class Task(msgspec.Struct, frozen=True):
 class Verdict(msgspec.Struct, frozen=True):
     """How a capture did. ``call_s``: what of the call was replayed; ``took_s``: real time.
 
-    ``differing``: events with a difference; ``unanswered``: what the engine was asked that the
+    ``admissions``: decisions before the call. ``differing``: how many of these and of the events
+    are different; ``unanswered``: what the engine was asked that the
     recording has no answer to (other settings only).
     """
 
@@ -71,6 +72,7 @@ class Verdict(msgspec.Struct, frozen=True):
     call_s: float = 0.0
     steps: int = 0
     sent: int = 0
+    admissions: int = 0
     differing: int = 0
     unanswered: int = 0
     expected: bool = False  # judged by expectations, not by its bytes
@@ -102,7 +104,10 @@ class Verdict(msgspec.Struct, frozen=True):
         if self.difference is not None and not self.broken:
             out += diff.lines(self.difference)
             if self.differing > 1:
-                out.append(f"({self.differing} of {self.steps} events differ)")
+                of = f"{self.steps} events"
+                if self.admissions:
+                    of = f"{self.admissions} decisions before the call and " + of
+                out.append(f"({self.differing} of {of} differ)")
         out += [printable(f"{one.key}: {one.why}", 500) for one in self.broken]
         out += [text for text in (self.damage, self.error, self.hint) if text]
         return out
@@ -161,7 +166,7 @@ def _judged(task: Task) -> Verdict:
     verdict = _verdict(task, came, stopped, capture)
     if not task.update or came.difference is None:
         return verdict
-    if stopped or came.difference.kind == "failed":
+    if stopped or came.failed or came.difference.kind == "failed":
         return verdict  # of half a call, or of one that fails, nothing is to be expected
     write(task.path, *updated(capture, story, came))
     return msgspec.structs.replace(verdict, result="updated")
@@ -195,6 +200,7 @@ def _verdict(task: Task, came: Replayed, damage: str, capture: Capture) -> Verdi
         call_s=came.call_s,
         steps=came.steps,
         sent=came.sent,
+        admissions=len(came.admitted.admissions),
         differing=came.differing,
         unanswered=came.unanswered,
         expected=task.expectation is not None,

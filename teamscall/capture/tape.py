@@ -1,8 +1,8 @@
 """Taps: what sockets and calls tell becomes records of one file per call.
 
-Implements ``calls.tape``. Owns which message is whose call's, what came before a call
-existed, and which frame an event was decoded from. Lives on the event loop; everything
-that costs is left to the writer's thread. Refuses to know files.
+Implements ``calls.tape``. Owns which message is whose call's, what came and was decided
+before a call existed, and which frame an event was decoded from. Lives on the event loop;
+everything that costs is left to the writer's thread. Refuses to know files.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from pathlib import Path
 import msgspec
 
 from teamscall import __version__
+from teamscall.calls.admission import Admission
 from teamscall.calls.events import Setup
 from teamscall.calls.link import Link
 from teamscall.calls.settings import CallSettings
 from teamscall.capture import codec
+from teamscall.capture.admitting import packed
 from teamscall.capture.content import Rule
 from teamscall.capture.eliding import elide
 from teamscall.capture.naming import file_name
@@ -34,6 +36,11 @@ ASIDE_BYTES = 512 * 1024
 ASIDE_CALLS = 256
 ASIDE_BYTES_OF_ALL = 16 * 1024 * 1024
 ASIDE_S = 120.0
+# Decisions of a call that does not exist yet, and of how many of those; the oldest go first.
+ADMISSIONS = 16
+ADMISSION_CALLS = 256
+# Whoever calls itself something longer is no caller to remember.
+ADMISSION_CHARS = 2000
 
 Message = FromGateway | ToGateway | Dropped
 _FIRST = (AuthRequested, PlaceCall)
@@ -159,6 +166,9 @@ class Taps:
         self._tapes: dict[str, CallTape] = {}
         self._aside: collections.OrderedDict[str, _Aside] = collections.OrderedDict()
         self._aside_bytes = 0
+        self._admissions: collections.OrderedDict[str, collections.deque[Admission]] = (
+            collections.OrderedDict()
+        )
 
     def heard(
         self, link: Link, call_id: str, text: bytes, event: FromGateway | Dropped, now: float
@@ -174,6 +184,17 @@ class Taps:
 
     def said(self, link: Link, text: bytes, message: ToGateway, now: float) -> None:
         self._frame(link, message.call_id, now, "out", text, message)
+
+    def decided(self, admission: Admission) -> None:
+        call_id = admission.call_id
+        said = msgspec.structs.astuple(admission.caller)
+        if call_id in self._tapes or len(call_id) + sum(map(len, said)) > ADMISSION_CHARS:
+            return
+        kept = self._admissions.setdefault(call_id, collections.deque(maxlen=ADMISSIONS))
+        kept.append(admission)
+        self._admissions.move_to_end(call_id)
+        if len(self._admissions) > ADMISSION_CALLS:
+            self._admissions.popitem(last=False)
 
     def tape(self, setup: Setup, settings: CallSettings, began: float) -> CallTape | None:
         wanted, call_id = self.wanted, setup.call_id
@@ -203,6 +224,7 @@ class Taps:
             setup.engine_name,
             codec.setup_bytes(shown),
             codec.settings_bytes(ours),
+            packed(self._admissions.pop(call_id, ())),
         )
         path = self._directory / self._name(call_id, setup.wall_ms)
         track = self._writer.open(path, header, max_bytes=wanted.max_bytes, replace=self._replace)

@@ -12,6 +12,7 @@ import msgspec
 from teamscall import __version__
 from teamscall.calls.events import Command, Finish, LinkLost, LinkResumed
 from teamscall.capture import codec
+from teamscall.capture.admitting import packed
 from teamscall.capture.reader import Capture
 from teamscall.capture.recording import Recording, encode
 from teamscall.capture.records import NO_FRAME, Closed, Did, Frame, Header, Record, Step
@@ -44,6 +45,9 @@ def updated(capture: Capture, recording: Recording, came: Replayed) -> tuple[Hea
     if reason is not None and isinstance(records[-1], Closed):
         records[-1] = msgspec.structs.replace(records[-1], reason=reason)
     header = msgspec.structs.replace(capture.header, teamscall=__version__)
+    if came.admitted.differing:
+        decisions = packed(came.admitted.admissions)
+        header = msgspec.structs.replace(header, admissions=decisions)
     return header, list(_numbered(records))
 
 

@@ -166,7 +166,8 @@ class Writer:
             self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
             self._thread.start()
         track.file = _File(track, self.counts, replace=replace)
-        self.queue(track, header, RECORD_BYTES + len(header.settings) + len(header.setup))
+        told = len(header.settings) + len(header.setup) + len(header.admissions)
+        self.queue(track, header, RECORD_BYTES + told)
         return track
 
     def queue(self, track: Track, item: Record | Lazy, size: int) -> None:

@@ -131,6 +131,9 @@ def _lines(found: About) -> list[str]:
         ("messages", f"{found.frames_in} in, {found.frames_out} out"),
         ("", printable(", ".join(types[:_TYPES_SHOWN]) + more)),
     ]
+    if found.admissions:
+        word = "decision" if found.admissions == 1 else "decisions"
+        rows.append(("admitted", f"by {found.admissions} {word}, {found.refused} refused"))
     if found.steps:
         engine = f", engine {printable(found.engine, 40)}" if found.engine else ""
         rows.append(("decided", f"{found.steps} events, {found.commands} commands{engine}"))

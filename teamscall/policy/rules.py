@@ -18,6 +18,7 @@ Mode = Literal["disabled", "open", "allowlist", "tenant-only"]
 AskedOn = Literal["auth_request", "session_start"]
 
 UNDECIDED = "Authorization error"  # the reason when the decision itself fails
+DENIED = "Denied by hook"  # where the hook gives no reason
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -61,6 +62,46 @@ def rules_of(settings: Authorization) -> AuthorizationRules:
     )
 
 
+class RulesFor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What of a configuration's rules a decision on one caller depends on, as it is written
+    there: of each list the entries that are this caller's, and whether it has any others."""
+
+    mode: Mode = "disabled"
+    allow_from: tuple[str, ...] = ()
+    others_allowed: bool = False
+    allowed_tenants: tuple[str, ...] = ()
+    other_tenants: bool = False
+    allow_pstn: bool = False
+
+    def settings(self, caller: Caller) -> Authorization:
+        """A configuration that decides on this caller as that one does. It has no hook."""
+        own = _identifiers(caller)
+        other = "somebody else"
+        while fold(other) in own:
+            other += " else"
+        return Authorization(
+            mode=self.mode,
+            allow_from=(*self.allow_from, *[other] * self.others_allowed),
+            allowed_tenants=(*self.allowed_tenants, *[other] * self.other_tenants),
+            allow_pstn=self.allow_pstn,
+        )
+
+
+def rules_for(caller: Caller, settings: Authorization) -> RulesFor:
+    """What of these rules this caller meets: nobody else's identifier is in it."""
+    own = _identifiers(caller)
+    allow_from = tuple(e for e in settings.allow_from if fold(e) in own)
+    tenants = tuple(e for e in settings.allowed_tenants if fold(e) in own)
+    return RulesFor(
+        mode=settings.mode,
+        allow_from=allow_from,
+        others_allowed=len(allow_from) < len(settings.allow_from),
+        allowed_tenants=tenants,
+        other_tenants=len(tenants) < len(settings.allowed_tenants),
+        allow_pstn=settings.allow_pstn,
+    )
+
+
 def decide(caller: Caller, rules: AuthorizationRules, dialect: Dialect = "csharp") -> Decision:
     """Decide. The order of the checks is part of the protocol: the first that applies answers.
 
@@ -98,6 +139,12 @@ def decide(caller: Caller, rules: AuthorizationRules, dialect: Dialect = "csharp
 def fold(identifier: str) -> str:
     """An identifier as it is compared: trimmed and case-folded."""
     return identifier.strip().casefold()
+
+
+def _identifiers(caller: Caller) -> frozenset[str]:
+    """All that a caller says of itself, and the blank that any may: what an entry of a list
+    might be taken for."""
+    return frozenset({"", *map(fold, msgspec.structs.astuple(caller))})
 
 
 def _folded(identifiers: Iterable[str]) -> frozenset[str]:

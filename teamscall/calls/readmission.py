@@ -1,0 +1,91 @@
+"""A remembered decision taken again, by the code that decides on calls, from what it was
+taken from then.
+
+Owns what stands in for the bridge's own state and for the hook. Refuses to compare.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from teamscall.calls.admission import Admission, Gate, Verdict
+from teamscall.calls.deciding import Deciding
+from teamscall.calls.records import CallRecord, Decided
+from teamscall.calls.tasks import Tasks
+from teamscall.clock import ManualClock
+from teamscall.errors import PolicyError
+from teamscall.policy.authorization import Decision, HookAnswer, Policy, PolicyRequest
+from teamscall.wire.events import Caller
+
+# A hook's answer is there at once; this only bounds a bug.
+_DEADLINE_S = 10.0
+
+
+def taken_again(admission: Admission) -> tuple[Verdict, tuple[Verdict, ...]]:
+    """The decision that this version takes, and what it leaves of it in the records.
+
+    Must not be called where an event loop runs.
+    """
+    request = PolicyRequest(admission.call_id, admission.dialect, admission.caller, admission.on)
+    settings = admission.rules.settings(admission.caller)
+    policy = Policy(settings, _hook(admission) if admission.has_hook else None)
+    told: list[Verdict] = []
+    tasks = Tasks()
+
+    def tell(record: CallRecord) -> None:
+        if isinstance(record, Decided):
+            told.append(Verdict(record.authorized, record.strategy, record.reason))
+
+    deciding = Deciding(settings, policy, ManualClock(admission.at), tasks, tell)
+    gate = _gate(admission)
+    if admission.road == "placed":
+        decision = deciding.of_placed(request, "", gate, placed=admission.placed)
+    elif admission.road == "redeemed":
+        who = admission.granted
+        granted = None if who is None else Caller(user_id=who[0], tenant_id=who[1])
+        decision = deciding.redeem(request, "", gate, granted)
+    else:
+        decision = _asked(deciding, tasks, request, gate, wait=admission.has_hook)
+    return Verdict.of(decision), tuple(told)
+
+
+def _asked(
+    deciding: Deciding, tasks: Tasks, request: PolicyRequest, gate: Gate, *, wait: bool
+) -> Decision:
+    answers: list[Decision] = []
+
+    async def with_a_loop() -> None:
+        deciding.ask(request, "", gate, answers.append)
+        await tasks.wait(_DEADLINE_S)
+
+    if wait:
+        asyncio.run(with_a_loop())
+    else:
+        deciding.ask(request, "", gate, answers.append)
+    (decision,) = answers
+    return decision
+
+
+def _gate(admission: Admission) -> Gate:
+    """Says what it said, in order; asked once more, the last of it again."""
+    left = [_decision(gate) if gate else None for gate in admission.gates]
+
+    def gate() -> Decision | None:
+        return left.pop(0) if len(left) > 1 else (left[0] if left else None)
+
+    return gate
+
+
+def _hook(admission: Admission) -> Callable[[PolicyRequest], Awaitable[HookAnswer]]:
+    async def hook(request: PolicyRequest) -> HookAnswer:
+        said = admission.hook
+        if said is None:
+            raise PolicyError("it had no answer then")
+        return HookAnswer(said.authorized, said.reason, dict.fromkeys(said.settings))
+
+    return hook
+
+
+def _decision(verdict: Verdict) -> Decision:
+    return Decision(verdict.authorized, verdict.strategy, verdict.reason)
