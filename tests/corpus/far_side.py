@@ -3,7 +3,9 @@
 ``resume``: a C# gateway whose socket breaks in the middle of the answer, and that goes on
 with another one; ``lost``: one that does not; ``dead``: its socket stays, and nothing comes any
 more; ``flood``: its audio comes faster than time. ``hostile``: a StandIn that sends everything
-that a bridge must survive.
+that a bridge must survive. ``play CALL_ID PART...``: a C# gateway whose caller makes these
+sounds (see ``caller.py``) and is muted for so long by ``m2.5``: no frame comes then.
+``speaker CALL_ID PART...``: the same, and what the bot says comes back from a loudspeaker.
 ``emulate ARGS``: `teamscall emulate ARGS` against it; ``+ SECOND VERB ARGS`` after these is a
 command of the operator's in that second of it. ``COMMAND`` is a `teamscall serve`.
 """
@@ -19,9 +21,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from socket import SHUT_RDWR
 
+import numpy as np
+from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 from websockets.sync.client import ClientConnection, connect
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -42,6 +47,7 @@ FRAME_S = FRAME_MS / 1000
 TEAMSCALL = [sys.executable, "-m", "teamscall"]
 DOOR = "door"  # the socket of the operator's commands
 LOST_FRAMES = 5  # that were on their way when the socket broke
+ECHO = 0.4  # of what is played, in the microphone
 URL = re.compile(r"wss?://127\.0\.0\.1:\d+\S*")
 
 
@@ -131,6 +137,61 @@ def flood(url: str) -> None:
             say(socket, wire.AudioIn("corpus-flood", number, frames[number]))
         speak(socket, "corpus-flood", frames, range(1000, len(frames)))
         say(socket, wire.CallEnded("corpus-flood", "hangup-user"))
+        time.sleep(0.2)
+
+
+def play(url: str, call_id: str, parts: list[str]) -> None:
+    """The caller's sounds in their time; until the bridge hangs up, or they are over."""
+    headers = {BRIDGE_SECRET_HEADER: SECRET}
+    with (
+        connect(url, additional_headers=headers, close_timeout=0.1) as socket,
+        contextlib.suppress(ConnectionClosed),
+    ):
+        begin(socket, call_id)
+        frames: list[bytes] = []
+        for part in parts:
+            first = len(frames)
+            if part.startswith("m"):
+                until = time.monotonic() + float(part[1:])
+                with contextlib.suppress(TimeoutError):
+                    while (left := until - time.monotonic()) > 0:
+                        hung_up(socket.recv(timeout=left))
+            else:
+                frames += frames_of([part])
+                speak(socket, call_id, frames, range(first, len(frames)))
+        say(socket, wire.CallEnded(call_id, "hangup-user"))
+        time.sleep(0.2)
+
+
+def hung_up(message: str | bytes) -> None:
+    """Leave when the bridge hangs up, as a gateway does."""
+    if isinstance(csharp.decode_to_gateway(message), wire.HangUp):
+        raise ConnectionClosedOK(None, None)
+
+
+def speaker(url: str, call_id: str, parts: list[str]) -> None:
+    """What the bot says is played in its time, and heard by the caller's microphone 60 ms
+    later, softer, with what the caller says."""
+    frames = frames_of(parts)
+    headers = {BRIDGE_SECRET_HEADER: SECRET}
+    to_play: deque[bytes] = deque()
+    back: deque[bytes] = deque([bytes(FRAME_BYTES)] * 3)
+    with connect(url, additional_headers=headers, close_timeout=0.1) as socket:
+        begin(socket, call_id)
+        began = time.monotonic()
+        for number, frame in enumerate(frames):
+            back.append(to_play.popleft() if to_play else bytes(FRAME_BYTES))
+            echo = np.frombuffer(back.popleft(), "<i2") * ECHO
+            mixed = np.frombuffer(frame, "<i2") + np.rint(echo).astype("<i2")
+            say(socket, wire.AudioIn(call_id, number, mixed.astype("<i2").tobytes()))
+            with contextlib.suppress(TimeoutError):
+                while (left := began + (number + 1) * FRAME_S - time.monotonic()) > 0:
+                    message = csharp.decode_to_gateway(socket.recv(timeout=left))
+                    if isinstance(message, wire.AudioOut):
+                        to_play.append(message.pcm)
+                    elif isinstance(message, wire.Flush):
+                        to_play.clear()
+        say(socket, wire.CallEnded(call_id, "hangup-user"))
         time.sleep(0.2)
 
 
@@ -235,6 +296,10 @@ def main() -> None:
         dead(url)
     elif what == "flood":
         flood(url)
+    elif what == "play":
+        play(url, rest[0], rest[1:])
+    elif what == "speaker":
+        speaker(url, rest[0], rest[1:])
     elif what == "hostile":
         hostile(url)
     else:
