@@ -7,7 +7,9 @@ Owns what stands in for the bridge's own state and for the hook. Refuses to comp
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator
 
 from teamscall.calls.admission import Admission, Gate, Verdict
 from teamscall.calls.deciding import Deciding
@@ -50,6 +52,17 @@ def taken_again(admission: Admission) -> tuple[Verdict, tuple[Verdict, ...]]:
     return Verdict.of(decision), tuple(told)
 
 
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """What went wrong then is no news now."""
+    log = logging.getLogger("teamscall.policy")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
 def _asked(
     deciding: Deciding, tasks: Tasks, request: PolicyRequest, gate: Gate, *, wait: bool
 ) -> Decision:
@@ -60,7 +73,8 @@ def _asked(
         await tasks.wait(_DEADLINE_S)
 
     if wait:
-        asyncio.run(with_a_loop())
+        with _silence():
+            asyncio.run(with_a_loop())
     else:
         deciding.ask(request, "", gate, answers.append)
     (decision,) = answers

@@ -125,8 +125,8 @@ def asked(admission: Admission, began: float) -> Moment:
     refusals = [words(gate) for gate in admission.gates if gate is not None]
     if refusals:
         body["bridge"] = refusals[0]
-    if admission.has_hook:
-        body["hook"] = words(admission.hook) if admission.hook else "no answer"
+    if admission.hook:
+        body["hook"] = words(admission.hook)
     left = {name: value for name, value in body.items() if value not in ("", False)}
     return Moment(admission.at - began, "given", "CallerAsks", msgspec.json.encode(left))
 

@@ -39,6 +39,8 @@ HOLDS = {
     "cut-early": ["Interrupted", "TruncateAnswer", "CancelAnswer"],
     "dead": ["TurnEnded", "HangUp", "CallClosed"],
     "digits": ["RecordingSeen", "Pressed", "PressDigit"],
+    "door": ["CallOpened", "Finish"],
+    "door-standin": ["AudioOut", "Finish"],
     "engine-dropped": [">EngineFailed", "EngineTrouble", "HangUp"],
     "fallback": [">EngineSwitched", ">EngineDegraded", "CancelAnswer", "BeginUtterance"],
     "filler-sound": ["AudioOut", "TurnEnded"],

@@ -252,4 +252,14 @@ if wanted unanswered; then
     --set standin.worker_base_url=http://127.0.0.1:24011 --set outbound.tenant=$tenant --set outbound.ring_timeout_ms=1500
   keep unanswered
 fi
+# The rules are in a file that the far side changes.
+guarded="${serve%--authorization open*}${serve#*--authorization open} $door"
+if wanted door; then
+  "$python" "$here/door.py" csharp -- $guarded $(scripted question) --set max_concurrent_calls=1
+  keep door
+fi
+if wanted door-standin; then
+  "$python" "$here/door.py" standin -- $guarded $(scripted question)
+  keep door-standin
+fi
 ls -l "$here"/*.tcap
