@@ -12,7 +12,8 @@ from typing import Literal
 import msgspec
 
 from teamscall.policy.authorization import Decision, HookAnswer, Policy, PolicyRequest, RulesFor
-from teamscall.policy.rules import DENIED, AskedOn
+from teamscall.policy.rules import DENIED
+from teamscall.policy.rules import AskedOn as AskedOn
 from teamscall.wire.events import Caller, Dialect
 
 Road = Literal[
@@ -50,7 +51,8 @@ class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``at``: monotonic seconds. ``gates``: what the bridge's own state said, each time that it
     was asked; None: nothing against it. ``hook``: its answer; None where ``has_hook``: there
-    was none. ``granted``: user and tenant of the grant that the call redeemed.
+    was none. ``granted``: user and tenant of the grant that the call redeemed. ``reloaded``:
+    the rules changed meanwhile; these are the new ones, and the rest may be of the old.
     """
 
     at: float
@@ -66,6 +68,7 @@ class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
     hook: Verdict | None = None
     granted: tuple[str, str] | None = None
     placed: bool = False
+    reloaded: bool = False
 
 
 class Considering:
@@ -75,6 +78,7 @@ class Considering:
         self.policy = policy  # the one that decides; a reload may bring another one
         self.hook: HookAnswer | None = None
         self._gates: list[Decision | None] = []
+        self._reloaded = False
 
     def asking(self, gate: Gate) -> Gate:
         """The gate, whose answers are remembered."""
@@ -88,6 +92,7 @@ class Considering:
 
     def asks(self, policy: Policy) -> None:
         """This policy is about to be asked; what another one's hook said counts no more."""
+        self._reloaded = self._reloaded or policy is not self.policy
         self.policy, self.hook = policy, None
 
     def heard(self, answer: HookAnswer) -> None:
@@ -120,6 +125,7 @@ class Considering:
             hook=Verdict.of(self.hook) if self.hook else None,
             granted=(granted.user_id, granted.tenant_id) if granted else None,
             placed=placed,
+            reloaded=self._reloaded,
         )
 
 

@@ -11,6 +11,8 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 
+import msgspec
+
 from teamscall.calls.admission import Admission, Gate, Verdict
 from teamscall.calls.deciding import Deciding
 from teamscall.calls.records import CallRecord, Decided
@@ -24,8 +26,17 @@ from teamscall.wire.events import Caller
 _DEADLINE_S = 10.0
 
 
-def taken_again(admission: Admission) -> tuple[Verdict, tuple[Verdict, ...]]:
-    """The decision that this version takes, and what it leaves of it in the records.
+class Again(msgspec.Struct, frozen=True):
+    """The decision that this version takes, what it leaves of it in the records, and what it
+    remembers; of both of these there should be one."""
+
+    decision: Verdict
+    records: tuple[Verdict, ...]
+    remembered: tuple[Admission, ...]
+
+
+def taken_again(admission: Admission) -> Again:
+    """Take it.
 
     Must not be called where an event loop runs.
     """
@@ -33,6 +44,7 @@ def taken_again(admission: Admission) -> tuple[Verdict, tuple[Verdict, ...]]:
     settings = admission.rules.settings(admission.caller)
     policy = Policy(settings, _hook(admission) if admission.has_hook else None)
     told: list[Verdict] = []
+    kept: list[Admission] = []
     tasks = Tasks()
 
     def tell(record: CallRecord) -> None:
@@ -40,6 +52,7 @@ def taken_again(admission: Admission) -> tuple[Verdict, tuple[Verdict, ...]]:
             told.append(Verdict(record.authorized, record.strategy, record.reason))
 
     deciding = Deciding(settings, policy, ManualClock(admission.at), tasks, tell)
+    deciding.remember = kept.append
     gate = _gate(admission)
     if admission.road == "placed":
         decision = deciding.of_placed(request, "", gate, placed=admission.placed)
@@ -49,7 +62,7 @@ def taken_again(admission: Admission) -> tuple[Verdict, tuple[Verdict, ...]]:
         decision = deciding.redeem(request, "", gate, granted)
     else:
         decision = _asked(deciding, tasks, request, gate, wait=admission.has_hook)
-    return Verdict.of(decision), tuple(told)
+    return Again(Verdict.of(decision), tuple(told), tuple(kept))
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from teamscall.calls.admission import Admission, Verdict
-from teamscall.calls.readmission import taken_again
+from teamscall.calls.admission import Admission, AskedOn, Verdict
+from teamscall.calls.readmission import Again, taken_again
 from teamscall.capture import diff
 from teamscall.capture.diff import Difference, Moment
 from teamscall.capture.records import Header
@@ -20,6 +20,7 @@ from teamscall.text import printable
 
 # ``Difference.step`` of what is before all events.
 BEFORE = -1
+_NAMES: dict[AskedOn, str] = {"auth_request": "AuthRequest", "session_start": "SessionStart"}
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -53,26 +54,35 @@ def admissions_of(header: Header) -> tuple[Admission, ...]:
 
 
 def admit(admissions: Sequence[Admission], began: float) -> Admitted:
-    """Take each decision again and compare."""
+    """Take each decision again and compare. One that is another comes before one that was
+    only come to otherwise."""
     came: list[Admission] = []
     first: Difference | None = None
+    first_inside: Difference | None = None
     differing = 0
     for index, admission in enumerate(admissions):
         expected = decided(admission, began)
         try:
-            verdict, told = taken_again(admission)
+            again = taken_again(admission)
         except Exception as error:  # noqa: BLE001 - a bug in the core is a finding, not a crash
             why = printable(f"{type(error).__name__}: {error}", 200)
             came.append(admission)
             differing += 1
             first = first or _difference(admissions, index, began, expected, None, why)
             continue
-        other = _decided(verdict, told, admission.at - began)
-        came.append(msgspec.structs.replace(admission, decision=verdict))
-        if expected.body != other.body:
-            differing += 1
-            first = first or _difference(admissions, index, began, expected, other)
-    return Admitted(tuple(came), first, differing)
+        other = _came(admission, again, began)
+        redone = msgspec.structs.replace(admission, decision=again.decision)
+        whole = again.remembered and not admission.reloaded
+        came.append(again.remembered[0] if whole else redone)
+        if expected.body == other.body:
+            continue
+        differing += 1
+        found = _difference(admissions, index, began, expected, other)
+        if again.decision != admission.decision:
+            first = first or found
+        else:
+            first_inside = first_inside or found
+    return Admitted(tuple(came), first or first_inside, differing)
 
 
 def _difference(
@@ -105,18 +115,18 @@ def _difference(
 def asked(admission: Admission, began: float) -> Moment:
     """Who wanted to call, and what of the rules met this caller."""
     caller, rules = admission.caller, admission.rules
-    body: dict[str, object] = {"on": admission.on}
+    body: dict[str, object] = {}
     if admission.road == "placed":
         body["placed"] = admission.placed
     else:
         body |= {
             "mode": rules.mode,
             "user": caller.user_id,
-            "tenant": caller.tenant_id,
             "address": caller.user_principal_name,
-            "phone": caller.phone_number,
             "listed": _listed(rules.allow_from, rules.others_allowed),
+            "tenant": caller.tenant_id,
             "tenants": _listed(rules.allowed_tenants, rules.other_tenants),
+            "phone": caller.phone_number,
             "pstn": rules.allow_pstn,
         }
     if admission.road == "redeemed":
@@ -128,7 +138,7 @@ def asked(admission: Admission, began: float) -> Moment:
     if admission.hook:
         body["hook"] = words(admission.hook)
     left = {name: value for name, value in body.items() if value not in ("", False)}
-    return Moment(admission.at - began, "given", "CallerAsks", msgspec.json.encode(left))
+    return Moment(admission.at - began, "given", _NAMES[admission.on], msgspec.json.encode(left))
 
 
 def words(verdict: Verdict) -> str:
@@ -144,15 +154,29 @@ def _listed(own: Sequence[str], others: bool) -> str:
 
 def decided(admission: Admission, began: float) -> Moment:
     """What was decided."""
-    return _decided(admission.decision, (admission.decision,), admission.at - began)
+    body = msgspec.json.encode(_body(admission.decision))
+    return Moment(admission.at - began, "did", "CallerDecided", body)
 
 
-def _decided(verdict: Verdict, told: Sequence[Verdict], at_s: float) -> Moment:
-    """``told``: by the records, where exactly one must say the same."""
-    body: dict[str, object] = {"decision": words(verdict)}
-    if verdict.settings:
-        body["settings"] = verdict.settings
-    records = [words(record) for record in told]
-    if records != [words(verdict)]:
+def _came(admission: Admission, again: Again, began: float) -> Moment:
+    """What was decided now, and where it is not told or remembered as one that was decided so."""
+    body = _body(again.decision)
+    records = [words(record) for record in again.records]
+    if records != [words(again.decision)]:
         body["records"] = records
-    return Moment(at_s, "did", "CallerDecided", msgspec.json.encode(body))
+    unlike = [_unlike(admission, one) for one in again.remembered]
+    if unlike != [""] and again.decision == admission.decision and not admission.reloaded:
+        body["taken_from"] = unlike
+    return Moment(admission.at - began, "did", "CallerDecided", msgspec.json.encode(body))
+
+
+def _unlike(wanted: Admission, other: Admission) -> str:
+    """The fields that differ; whether there is a hook tells where it is needed."""
+    names = (name for name in Admission.__struct_fields__ if name != "has_hook")
+    return " ".join(name for name in names if getattr(wanted, name) != getattr(other, name))
+
+
+def _body(verdict: Verdict) -> dict[str, object]:
+    word = "granted" if verdict.authorized else "refused"
+    told = {"decision": f"{word}: {verdict.strategy}", "reason": verdict.reason}
+    return {name: value for name, value in {**told, "settings": verdict.settings}.items() if value}

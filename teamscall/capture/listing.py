@@ -66,7 +66,7 @@ def _admissions(header: Header) -> Iterator[Entry]:
     for admission in admissions_of(header):
         cause = asked(admission, header.began)
         decision = msgspec.to_builtins(admission.decision)
-        fields = {**decision, **msgspec.json.decode(cause.body)}
+        fields = {**decision, "on": admission.on, **msgspec.json.decode(cause.body)}
         at = round(cause.at_s, 6)
         yield Entry(at=at, leg="call", way="out", name="CallerDecided", fields=fields)
 

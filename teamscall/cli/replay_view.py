@@ -65,6 +65,9 @@ def _print_one(out: Console, verdict: Verdict) -> None:
         f"{verdict.sent} messages sent",
         f"{verdict.call_s:.1f} s of call in {verdict.took_s:.2f} s",
     ]
+    if verdict.admissions:
+        s = "s" * (verdict.admissions != 1)
+        parts.insert(0, f"{verdict.admissions} decision{s} before the call")
     if verdict.unanswered:
         parts.append(f"{verdict.unanswered} questions that the recording has no answer to")
     name = printable(str(verdict.path), 500)
@@ -134,6 +137,7 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "tookSeconds": round(verdict.took_s, 3),
         "events": verdict.steps,
         "sent": verdict.sent,
+        "admissions": verdict.admissions,
         "differing": verdict.differing,
         "unanswered": verdict.unanswered,
         "difference": _difference(difference) if difference is not None else None,

@@ -1,0 +1,549 @@
+"""The decisions before a call: in its capture, in its replay, and what must never be in them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+from replay_rig import BEGAN, CALL, Recorded, conversation
+from typer.testing import CliRunner
+
+from teamscall.calls import deciding
+from teamscall.calls.admission import Admission, Considering, Verdict
+from teamscall.calls.conversation import Conversation
+from teamscall.calls.deciding import Deciding
+from teamscall.calls.events import Setup
+from teamscall.calls.settings import CallSettings
+from teamscall.calls.tasks import Tasks
+from teamscall.capture import admitting, tape
+from teamscall.capture.admitting import admissions_of, admit, packed
+from teamscall.capture.cutting import merge, trim
+from teamscall.capture.reader import Capture, read
+from teamscall.capture.records import Closed, Header
+from teamscall.capture.scrubbing import scrub
+from teamscall.capture.suite import Task, captures_in, judge
+from teamscall.capture.suite import Verdict as Judged
+from teamscall.capture.tape import Taps, Wanted
+from teamscall.capture.versions import migrate
+from teamscall.capture.writer import Writer, write
+from teamscall.cli.app import app
+from teamscall.clock import ManualClock
+from teamscall.config import Authorization
+from teamscall.errors import CaptureError, PolicyError
+from teamscall.policy import authorization, rules
+from teamscall.policy.authorization import Decision, HookAnswer, Policy, PolicyRequest
+from teamscall.wire.events import Caller, Dialect
+
+CORPUS = Path(__file__).resolve().parents[1] / "corpus"
+DOORS = {n: p for n, p in captures_in([CORPUS]) if n.startswith("door")}
+ADA = Caller(user_id="ada", tenant_id="here", display_name="Ada A.")
+EVE = Caller(user_id="eve", tenant_id="here", display_name="Eve E.")
+LIST = Authorization(
+    mode="allowlist", allow_from=(" ADA", "bob", "carol@example.com"), allowed_tenants=("Here", "t")
+)
+NO = Decision(False, "capacity", "At capacity")
+
+
+def nothing_against_it() -> Decision | None:
+    return None
+
+
+class Door:
+    """Decides, and remembers."""
+
+    def __init__(self, settings: Authorization = LIST, hook: Any = None) -> None:
+        self.kept: list[Admission] = []
+        self.tasks = Tasks()
+        self.settings = settings
+        clock = ManualClock(BEGAN - 1)
+        policy = Policy(settings, hook)
+        self.deciding = Deciding(settings, policy, clock, self.tasks, lambda record: None)
+        self.deciding.remember = self.kept.append
+
+    def ask(self, caller: Caller, gate: Callable[[], Decision | None] = nothing_against_it) -> None:
+        request = PolicyRequest(CALL, "csharp", caller, "auth_request")
+        self.deciding.ask(request, "", gate, lambda decision: None)
+
+    def start(self, caller: Caller, granted: Caller | None) -> None:
+        request = PolicyRequest(CALL, "csharp", caller, "session_start")
+        self.deciding.redeem(request, "", nothing_against_it, granted)
+
+    def asked_with_a_hook(self, *callers: Caller) -> None:
+        async def whole() -> None:
+            for caller in callers:
+                self.ask(caller)
+                await self.tasks.wait(5)
+
+        asyncio.run(whole())
+
+
+def some() -> list[Admission]:
+    """A stranger, Ada in another tenant, no slot, no grant, another's grant, Ada."""
+    door = Door()
+    door.ask(EVE)
+    door.ask(msgspec.structs.replace(ADA, tenant_id="elsewhere"))
+    door.ask(ADA, lambda: NO)
+    door.start(ADA, None)
+    door.start(ADA, EVE)
+    door.start(ADA, ADA)
+    return door.kept
+
+
+@pytest.fixture(scope="module")
+def call() -> Recorded:
+    return conversation()
+
+
+def saved(call: Recorded, path: Path, admissions: list[Admission]) -> Path:
+    header = msgspec.structs.replace(call.header, admissions=packed(admissions))
+    write(path, header, [*call.records, Closed(call.now, "ended")])
+    return path
+
+
+def judged(name: str) -> Judged:
+    return judge(Task(DOORS[name], name))
+
+
+# --- planted regressions --------------------------------------------------------------
+
+S = TypeVar("S", bound=msgspec.Struct)
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def deciding_on(
+    change: Callable[[Caller, Any, Dialect], tuple[Caller, Any, Dialect]],
+) -> Plant:
+    """The rules are asked about something else."""
+    real = rules.decide
+    return lambda patch: patch.setattr(
+        authorization, "decide", lambda caller, book, dialect: real(*change(caller, book, dialect))
+    )
+
+
+def but(struct: S, **changes: Any) -> S:
+    return msgspec.structs.replace(struct, **changes)
+
+
+any_tenant = deciding_on(
+    lambda c, book, d: (c, but(book, allowed_tenants=frozenset({rules.fold(c.tenant_id)})), d)
+)
+any_telephone = deciding_on(lambda c, book, d: (but(c, phone_number=""), book, d))
+disabled_is_open = deciding_on(
+    lambda c, book, d: (c, but(book, mode="open") if book.mode == "disabled" else book, d)
+)
+nobody_may = deciding_on(lambda c, book, d: (c, book, "standin"))
+addresses_do_not_count = deciding_on(lambda c, book, d: (but(c, user_principal_name=""), book, d))
+an_empty_list_is_no_list = deciding_on(
+    lambda c, book, d: (c, book if book.allow_from else but(book, mode="open"), d)
+)
+anybody_on_the_list = deciding_on(
+    lambda c, book, d: (c, but(book, allow_from=book.allow_from | {rules.fold(c.user_id)}), d)
+)
+
+
+def nothing_is_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "fold", lambda identifier: identifier)
+
+
+def every_grant_is_anybodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deciding, "identity", lambda caller: "")
+
+
+def only_the_user_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deciding, "identity", lambda caller: rules.fold(caller.user_id))
+
+
+def no_grant_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Deciding,
+        "redeem",
+        lambda self, request, address, gate, granted: self.by_rules(request, gate),
+    )
+
+
+def no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Considering, "asking", lambda self, gate: nothing_against_it)
+
+
+def the_hook_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Policy, "has_hook", False)
+
+
+def the_hook_says_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = Policy._ask
+
+    async def yes(self: Policy, request: PolicyRequest) -> HookAnswer:
+        return but(await ask(self, request), authorized=True)
+
+    monkeypatch.setattr(Policy, "_ask", yes)
+
+
+def a_hook_that_fails_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = Policy._ask
+
+    async def yes(self: Policy, request: PolicyRequest) -> HookAnswer:
+        try:
+            return await ask(self, request)
+        except PolicyError:
+            return HookAnswer(True)
+
+    monkeypatch.setattr(Policy, "_ask", yes)
+
+
+def the_hooks_settings_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = Policy._ask
+
+    async def without(self: Policy, request: PolicyRequest) -> HookAnswer:
+        return but(await ask(self, request), settings={})
+
+    monkeypatch.setattr(Policy, "_ask", without)
+
+
+def the_gate_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def before(self: Deciding, request: PolicyRequest, gate: Any) -> Decision:
+        return self._policy.rules_decide(request.caller, request.dialect)
+
+    monkeypatch.setattr(Deciding, "by_rules", before)
+
+
+def anybody_is_called_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deciding, "_NOT_PLACED", deciding.OUTBOUND)
+
+
+def decisions_leave_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Deciding, "record", lambda self, request, address, decision: None)
+
+
+def the_rules_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: object) -> Decision:
+        raise KeyError("mode")
+
+    monkeypatch.setattr(authorization, "decide", wrong)
+
+
+@pytest.mark.parametrize(
+    ("plant", "found_in", "expected", "came"),
+    [
+        (any_tenant, "door", "Tenant not allowed", 'decision="granted: allowlist"'),
+        (any_tenant, "door-standin", "No tenants configured", 'decision="granted: tenant-only"'),
+        (any_telephone, "door", "PSTN calls not allowed", 'decision="granted: open"'),
+        (disabled_is_open, "door", "Inbound calls disabled", 'decision="granted: open"'),
+        (nobody_may, "door", "Invalid metadata", 'reason="Tenant not allowed"'),
+        (addresses_do_not_count, "door", "granted: allowlist", 'reason="User not in allowlist"'),
+        (an_empty_list_is_no_list, "door-standin", "No users configured", '"granted: open"'),
+        (anybody_on_the_list, "door", "User not in allowlist", 'decision="granted: allowlist"'),
+        (nothing_is_folded, "door", "User not in allowlist", 'reason="Tenant not allowed"'),
+        (every_grant_is_anybodys, "door", "Identity differs from", '"granted: allowlist"'),
+        (only_the_user_counts, "door", "Identity differs from", '"granted: allowlist"'),
+        (no_grant_is_needed, "door", "No authorization request", '"granted: allowlist"'),
+        (no_gate, "door", "At capacity", 'decision="granted: allowlist"'),
+        (no_gate, "door-standin", "Inbound calls disabled", 'reason="Authorization error"'),
+        (the_hook_is_not_asked, "door-standin", "Not today.", 'decision="granted: tenant-only"'),
+        (the_hook_says_yes, "door-standin", "Not today.", 'decision="granted: tenant-only"'),
+        (a_hook_that_fails_grants, "door-standin", "Authorization error", '"granted: tenant-only"'),
+        (the_hooks_settings_are_lost, "door-standin", '["inbound.greeting"]', "caller-decided"),
+        (the_gate_is_asked_once, "door", "At capacity", 'decision="granted: allowlist"'),
+        (anybody_is_called_back, "door", "No such call was placed", '"granted: outbound"'),
+        (decisions_leave_no_record, "door", "caller-decided", "records=[]"),
+        (the_rules_raise, "door", "Inbound calls disabled", "KeyError: 'mode'"),
+    ],
+)
+def test_a_planted_regression_is_found_with_a_diff_that_points_at_the_decision(
+    monkeypatch: pytest.MonkeyPatch, plant: Plant, found_in: str, expected: str, came: str
+) -> None:
+    plant(monkeypatch)
+    verdict = judged(found_in)
+    assert verdict.result == "differs"
+    lines = verdict.lines()
+    text = "\n".join(lines)
+    assert "before the call @@" in lines[0]
+    assert [expected in line for line in lines if line.startswith("- ")] == [True], text
+    assert [came in line for line in lines if line.startswith("+ ")] == [True], text
+
+
+def test_the_diff_shows_who_asked_and_what_of_the_rules_there_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    anybody_on_the_list(monkeypatch)
+    verdict = judged("door")
+    eve = next(
+        line
+        for line in verdict.lines()
+        if "auth-request" in line and "eee" in line and "allow" in line
+    )
+    assert "eee" in eve
+    assert 'listed="others"' in eve
+    assert verdict.summary().endswith(
+        "before the call: caller-decided has another decision, reason"
+    ), verdict.summary()
+
+
+def test_the_first_difference_is_the_one_before_the_call(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: Recorded
+) -> None:
+    path = saved(call, tmp_path / "c.tcap", some())
+    before = path.read_bytes()
+    any_tenant(monkeypatch)
+
+    def wrong(self: Conversation, event: object, now: float) -> Any:
+        raise KeyError("turn")
+
+    monkeypatch.setattr(Conversation, "on", wrong)
+    verdict = judge(Task(path, "c", update=True))
+    assert verdict.difference is not None
+    assert (verdict.difference.step, verdict.differing) == (admitting.BEFORE, 2)
+    # Of a conversation that fails nothing is accepted.
+    assert (verdict.result, path.read_bytes()) == ("differs", before)
+
+
+# --- as a user sees it ----------------------------------------------------------------
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def test_json_junit_and_update_take_it_as_any_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: Recorded
+) -> None:
+    path = saved(call, tmp_path / "c.tcap", some())
+    with monkeypatch.context() as patch:
+        any_tenant(patch)
+        done = run("replay", path, "--json", "--junit", tmp_path / "j.xml")
+        assert done.exit_code == 1
+        (told,) = json.loads(done.stdout)["captures"]
+        assert (told["result"], told["admissions"], told["differing"]) == ("differs", 6, 1)
+        assert told["difference"]["fields"] == [
+            {
+                "path": "decision",
+                "expected": '"refused: allowlist"',
+                "came": '"granted: allowlist"',
+            },
+            {"path": "reason", "expected": '"Tenant not allowed"', "came": None},
+        ]
+        assert "Tenant not allowed" in (tmp_path / "j.xml").read_text()
+        before = read(path)
+        assert run("replay", path, "--update").exit_code == 0
+        assert run("replay", path).exit_code == 0
+    after = read(path)
+    assert after.records == before.records
+    decided = [one.decision for one in admissions_of(after.header)]
+    assert decided[1] == Verdict(True, "allowlist")
+    assert [decided[0], *decided[2:]] == [one.decision for one in (*some()[:1], *some()[2:])]
+    assert run("replay", path).exit_code == 1
+
+
+def test_info_and_frames_tell_of_them(tmp_path: Path, call: Recorded) -> None:
+    path = saved(call, tmp_path / "c.tcap", some())
+    assert "admitted  by 6 decisions, 5 refused" in run("capture", "info", path).stdout
+    about = json.loads(run("capture", "info", path, "--json").stdout)
+    assert (about["admissions"], about["refused"]) == (6, 5)
+    lines = run("capture", "frames", path).stdout.splitlines()
+    assert ["CallerDecided" in line for line in lines[:7]] == [True] * 6 + [False]
+    assert "authorized=false strategy=allowlist reason=Tenant not allowed" in lines[1]
+    told = json.loads(run("capture", "frames", path, "--json").stdout.splitlines()[0])
+    assert told["at"] == -1
+    assert told["fields"]["user"] == "eve"
+    assert told["fields"]["listed"] == "others"
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path, call: Recorded) -> None:
+    header = msgspec.structs.replace(call.header, admissions=b"\xc1")
+    write(tmp_path / "c.tcap", header, [*call.records, Closed(call.now, "ended")])
+    for verb in (["replay"], ["capture", "info"], ["capture", "frames"]):
+        done = run(*verb, tmp_path / "c.tcap")
+        assert done.exit_code != 0
+        assert isinstance(done.exception, CaptureError | SystemExit)
+        said = done.output + str(done.exception)
+        assert "decisions before the call cannot be read" in said
+
+
+# --- other captures, other versions ---------------------------------------------------
+
+
+def test_a_capture_of_an_older_version_has_none_and_is_replayed(
+    tmp_path: Path, call: Recorded
+) -> None:
+    fields = msgspec.msgpack.decode(msgspec.msgpack.encode(call.header))
+    older = msgspec.msgpack.decode(msgspec.msgpack.encode(fields[:-1]), type=Header)
+    assert older == call.header
+    assert admissions_of(older) == ()
+    verdict = judge(Task(call.save(tmp_path / "c.tcap"), "c"))
+    assert (verdict.result, verdict.admissions) == ("same", 0)
+
+
+def test_an_older_version_reads_a_capture_that_has_them(call: Recorded) -> None:
+    names = Header.__struct_fields__
+    assert names[-1] == "admissions"
+    older = msgspec.defstruct(
+        "Header", [(n, Any) for n in names[:-1]], array_like=True, tag="header"
+    )
+    header = msgspec.structs.replace(call.header, admissions=packed(some()))
+    read_by_it = msgspec.msgpack.decode(msgspec.msgpack.encode(header), type=older)
+    assert [getattr(read_by_it, n) for n in names[:-1]] == [getattr(header, n) for n in names[:-1]]
+
+
+def test_trim_merge_and_migrate_keep_them(tmp_path: Path, call: Recorded) -> None:
+    path = saved(call, tmp_path / "c.tcap", some())
+    whole = read(path)
+    first, rest = trim(whole, 0, 2), trim(whole, 2, 99)
+    parts = [Capture(path, header, tuple(records), None, 0, 0) for header, records in (first, rest)]
+    migrate(path, tmp_path / "d.tcap")
+    for header in (first[0], rest[0], merge(*parts)[0], read(tmp_path / "d.tcap").header):
+        assert admissions_of(header) == tuple(some())
+
+
+# --- nobody's name --------------------------------------------------------------------
+
+
+def test_nobody_elses_identifier_is_remembered() -> None:
+    for admission in some():
+        assert admission.caller.user_id in ("ada", "eve")
+    whole = packed(some()).lower()
+    for other in (b"bob", b"carol", b"example.com"):
+        assert other not in whole
+    eve, ada = some()[0].rules, some()[-1].rules
+    assert (eve.allow_from, eve.others_allowed) == ((), True)
+    assert (ada.allow_from, ada.others_allowed) == ((" ADA",), True)
+    assert (ada.allowed_tenants, ada.other_tenants) == (("Here",), True)
+
+
+def test_an_own_name_that_is_like_the_placeholder_is_on_no_list() -> None:
+    """Others on a list stand as somebody that this caller is not."""
+    odd = msgspec.structs.replace(EVE, user_id="Somebody Else", display_name="somebody else else")
+    door = Door()
+    door.ask(odd)
+    (admission,) = door.kept
+    assert admission.decision == Verdict(False, "allowlist", "User not in allowlist")
+    assert admit([admission], BEGAN).difference is None
+
+
+def test_what_a_hook_gives_is_remembered_by_its_keys_alone() -> None:
+    async def hook(request: PolicyRequest) -> HookAnswer:
+        if request.caller == EVE:
+            return HookAnswer(False, "Eve owes us money.")
+        return HookAnswer(True, "", {"inbound.greeting": "Hello Ada", "mode": "live"})
+
+    door = Door(hook=hook)
+    door.asked_with_a_hook(ADA, EVE, msgspec.structs.replace(EVE, user_id="ada"))
+    granted, refused, _ = door.kept
+    assert granted.decision == Verdict(True, "allowlist", "", ("inbound.greeting", "mode"))
+    assert granted.gates == (None, None)
+    assert b"Hello" not in packed(door.kept)
+    assert not refused.hook  # the rules have said no: it was not asked
+    assert admit(door.kept, BEGAN).differing == 0
+
+
+def test_a_scrubbed_capture_decides_as_before_and_knows_nobody(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: Recorded
+) -> None:
+    async def hook(request: PolicyRequest) -> HookAnswer:
+        return HookAnswer(False, "Ada owes us money.", {"secret key!": 1, "mode": 1})
+
+    door = Door(hook=hook)
+    door.asked_with_a_hook(ADA)
+    admissions = [*some(), *door.kept]
+    left = scrub(read(saved(call, tmp_path / "c.tcap", admissions)))[0]
+    raw = packed(admissions_of(left)).lower()
+    for name in (b"ada", b"eve", b"here", b"elsewhere", b"owes", b"secret"):
+        assert name in packed(admissions).lower()
+        assert name not in raw, name
+    again = admit(admissions_of(left), left.began)
+    assert again.difference is None
+    assert [one.decision.authorized for one in again.admissions] == [
+        one.decision.authorized for one in admissions
+    ]
+    # What differed in case or blanks alone still does: so a regression is found in it too.
+    nothing_is_folded(monkeypatch)
+    assert admit(admissions_of(left), left.began).differing > 0
+    for path in DOORS.values():
+        monkeypatch.undo()
+        header = scrub(read(path))[0]
+        assert admissions_of(header)
+        assert admit(admissions_of(header), header.began).difference is None
+        assert scrub(Capture(path, header, (), None, 0, 0))[0].admissions
+
+
+# --- what is kept until the call begins -----------------------------------------------
+
+
+class Taped:
+    """Taps whose files are written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.writer = Writer(lambda warning: None)
+        self.taps = Taps(folder, self.writer, Wanted("timing", 1_000_000))
+
+    def began(self, setup: Setup) -> None:
+        """A call begins and ends."""
+        opened = self.taps.tape(setup, CallSettings(), BEGAN)
+        assert opened is not None
+        opened.opened(BEGAN)
+        self.taps.decided(but(some()[0], call_id=setup.call_id))  # of a call that runs: nothing
+        opened.close(BEGAN, "ended")
+
+
+def test_bounds_hold_and_the_oldest_is_forgotten(tmp_path: Path, call: Recorded) -> None:
+    taped = Taped(tmp_path)
+    one = some()[0]
+    for number in range(tape.ADMISSION_CALLS + 1):
+        for at in range(tape.ADMISSIONS + 2):
+            taped.taps.decided(but(one, call_id=f"call-{number}", at=float(at)))
+    taped.taps.decided(but(one, call_id="loud", caller=but(EVE, display_name="x" * 3000)))
+    for call_id in ("call-0", "call-1", "loud", f"call-{tape.ADMISSION_CALLS}", "call-1"):
+        taped.began(but(call.setup, call_id=call_id))
+    taped.writer.stop(5)
+    found = sorted(
+        (read(path).header for path in tmp_path.glob("*.tcap")),
+        key=lambda h: (h.call_id, h.admissions),
+    )
+    kept = [(header.call_id, [one.at for one in admissions_of(header)]) for header in found]
+    last = [float(at) for at in range(2, tape.ADMISSIONS + 2)]
+    assert kept == [
+        ("call-0", []),
+        ("call-1", []),  # one begins with them, the next of its name without
+        ("call-1", last),
+        (f"call-{tape.ADMISSION_CALLS}", last),
+        ("loud", []),
+    ]
+
+
+def test_rules_that_change_while_the_hook_is_asked_are_said_to(call: Recorded) -> None:
+    """The new ones count; how often the bridge itself was asked is then not compared."""
+    asked: list[str] = []
+    door = Door()
+
+    async def hook(request: PolicyRequest) -> HookAnswer:
+        asked.append(request.call_id)
+        if len(asked) == 1:
+            door.deciding.reconfigure(LIST, Policy(Authorization(mode="tenant-only")))
+        return HookAnswer(True)
+
+    door.deciding.reconfigure(LIST, Policy(LIST, hook))
+    door.asked_with_a_hook(ADA)
+    (admission,) = door.kept
+    assert admission.reloaded
+    assert admission.decision == Verdict(False, "tenant-only", "No tenants configured")
+    assert admit([admission], BEGAN).difference is None
+
+
+@pytest.mark.parametrize("field", ["gates", "rules", "granted", "road"])
+def test_what_is_remembered_otherwise_is_a_difference(
+    monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    story = Considering.admission
+
+    def forgetful(self: Considering, *given: Any, **more: Any) -> Admission:
+        wrong = {"gates": (None, None, None), "rules": rules.RulesFor(), "granted": ("a", "b")}
+        return but(story(self, *given, **more), **{field: wrong.get(field, "placed")})
+
+    monkeypatch.setattr(Considering, "admission", forgetful)
+    verdict = judged("door")
+    assert verdict.difference is not None
+    assert f'taken_from=["{field}"]' in "\n".join(verdict.lines())
