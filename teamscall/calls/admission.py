@@ -51,7 +51,8 @@ class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``at``: monotonic seconds. ``gates``: what the bridge's own state said, each time that it
     was asked; None: nothing against it. ``hook``: its answer; None where ``has_hook``: there
-    was none. ``granted``: user and tenant of the grant that the call redeemed. ``reloaded``:
+    was none. ``flooded``: it was not asked, because too many decisions waited for theirs.
+    ``granted``: user and tenant of the grant that the call redeemed. ``reloaded``:
     the rules changed meanwhile; these are the new ones, and the rest may be of the old.
     """
 
@@ -66,6 +67,7 @@ class Admission(msgspec.Struct, frozen=True, omit_defaults=True):
     gates: tuple[Verdict | None, ...] = ()
     has_hook: bool = False
     hook: Verdict | None = None
+    flooded: bool = False
     granted: tuple[str, str] | None = None
     placed: bool = False
     reloaded: bool = False
@@ -77,6 +79,7 @@ class Considering:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy  # the one that decides; a reload may bring another one
         self.hook: HookAnswer | None = None
+        self.flooded = False
         self._gates: list[Decision | None] = []
         self._reloaded = False
 
@@ -123,6 +126,7 @@ class Considering:
             gates=tuple(_verdicts(self._gates)),
             has_hook=road == "asked" and self.policy.has_hook,
             hook=Verdict.of(self.hook) if self.hook else None,
+            flooded=self.flooded,
             granted=(granted.user_id, granted.tenant_id) if granted else None,
             placed=placed,
             reloaded=self._reloaded,

@@ -79,6 +79,7 @@ class Deciding:
         if not decision.authorized or not self._policy.has_hook:
             self._told(request, address, seen, decision, then)
         elif self._under_way >= MAX_DECISIONS:
+            seen.flooded = True
             self._told(request, address, seen, Decision(False, self._mode, UNDECIDED), then)
         else:
             self._under_way += 1

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import msgspec
 
 from teamscall.calls.admission import Admission, Gate, Verdict
-from teamscall.calls.deciding import Deciding
+from teamscall.calls.deciding import MAX_DECISIONS, Deciding
 from teamscall.calls.records import CallRecord, Decided
 from teamscall.calls.tasks import Tasks
 from teamscall.clock import ManualClock
@@ -48,7 +48,7 @@ def taken_again(admission: Admission) -> Again:
     tasks = Tasks()
 
     def tell(record: CallRecord) -> None:
-        if isinstance(record, Decided):
+        if isinstance(record, Decided) and record.call_id == admission.call_id:
             told.append(Verdict(record.authorized, record.strategy, record.reason))
 
     deciding = Deciding(settings, policy, ManualClock(admission.at), tasks, tell)
@@ -61,8 +61,9 @@ def taken_again(admission: Admission) -> Again:
         granted = None if who is None else Caller(user_id=who[0], tenant_id=who[1])
         decision = deciding.redeem(request, "", gate, granted)
     else:
-        decision = _asked(deciding, tasks, request, gate, wait=admission.has_hook)
-    return Again(Verdict.of(decision), tuple(told), tuple(kept))
+        decision = _asked(deciding, tasks, request, gate, admission)
+    remembered = tuple(one for one in kept if one.call_id == admission.call_id)
+    return Again(Verdict.of(decision), tuple(told), remembered)
 
 
 @contextlib.contextmanager
@@ -77,15 +78,19 @@ def _silence() -> Iterator[None]:
 
 
 def _asked(
-    deciding: Deciding, tasks: Tasks, request: PolicyRequest, gate: Gate, *, wait: bool
+    deciding: Deciding, tasks: Tasks, request: PolicyRequest, gate: Gate, admission: Admission
 ) -> Decision:
     answers: list[Decision] = []
 
     async def with_a_loop() -> None:
+        # Others come first, and their hooks are asked only once this loop goes on.
+        for number in range(MAX_DECISIONS * admission.flooded):
+            other = msgspec.structs.replace(request, call_id=f"{request.call_id} {number}")
+            deciding.ask(other, "", lambda: None, lambda decision: None)
         deciding.ask(request, "", gate, answers.append)
         await tasks.wait(_DEADLINE_S)
 
-    if wait:
+    if admission.has_hook:
         with _silence():
             asyncio.run(with_a_loop())
     else:

@@ -137,6 +137,7 @@ def asked(admission: Admission, began: float) -> Moment:
         body["bridge"] = refusals[0]
     if admission.hook:
         body["hook"] = words(admission.hook)
+    body["flooded"] = admission.flooded
     left = {name: value for name, value in body.items() if value not in ("", False)}
     return Moment(admission.at - began, "given", _NAMES[admission.on], msgspec.json.encode(left))
 

@@ -211,6 +211,14 @@ def the_gate_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Deciding, "by_rules", before)
 
 
+def a_flood_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deciding, "Decision", lambda _, mode, reason: Decision(True, mode))
+
+
+def a_flood_is_borne(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deciding, "MAX_DECISIONS", 1000)
+
+
 def anybody_is_called_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deciding, "_NOT_PLACED", deciding.OUTBOUND)
 
@@ -248,6 +256,8 @@ def the_rules_raise(monkeypatch: pytest.MonkeyPatch) -> None:
         (a_hook_that_fails_grants, "door-standin", "Authorization error", '"granted: tenant-only"'),
         (the_hooks_settings_are_lost, "door-standin", '["inbound.greeting"]', "caller-decided"),
         (the_gate_is_asked_once, "door", "At capacity", 'decision="granted: allowlist"'),
+        (a_flood_grants, "door-flood", "Authorization error", 'decision="granted: allowlist"'),
+        (a_flood_is_borne, "door-flood", "caller-decided", 'taken_from=["flooded"]'),
         (anybody_is_called_back, "door", "No such call was placed", '"granted: outbound"'),
         (decisions_leave_no_record, "door", "caller-decided", "records=[]"),
         (the_rules_raise, "door", "Inbound calls disabled", "KeyError: 'mode'"),

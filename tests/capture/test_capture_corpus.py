@@ -40,6 +40,7 @@ HOLDS = {
     "dead": ["TurnEnded", "HangUp", "CallClosed"],
     "digits": ["RecordingSeen", "Pressed", "PressDigit"],
     "door": ["CallOpened", "Finish"],
+    "door-flood": ["CallOpened", "Finish"],
     "door-standin": ["AudioOut", "Finish"],
     "engine-dropped": [">EngineFailed", "EngineTrouble", "HangUp"],
     "fallback": [">EngineSwitched", ">EngineDegraded", "CancelAnswer", "BeginUtterance"],

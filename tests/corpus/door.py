@@ -1,5 +1,6 @@
 """Run a bridge and knock at it until it lets somebody in: ``door.py WHAT -- COMMAND...``.
 
+``flood``: a C# gateway that asks about more calls at once than hooks may be asked about.
 ``csharp``: a C# gateway that asks about one call as many that may not call, starts it without
 being granted and as another than was granted, and at last as Ada, who may. ``standin``: a
 StandIn whose every socket is refused but the last. Meanwhile the rules change: they are in
@@ -63,13 +64,13 @@ def like(caller: Caller, **other: str) -> Caller:
     return msgspec.structs.replace(caller, **other)
 
 
-def rules(more: str = "", **authorization: object) -> None:
+def rules(more: str = "", /, **authorization: object) -> None:
     """What is in force from now on, see ``serve --config``."""
     lines = [f"{name} = {json.dumps(value)}" for name, value in authorization.items()]
     RULES.write_text("\n".join(["[authorization]", *lines, more]) + "\n")
 
 
-def change(more: str = "", **authorization: object) -> None:
+def change(more: str = "", /, **authorization: object) -> None:
     """The operator changes them, and has the bridge read them."""
     from teamscall.cli.app import app
 
@@ -124,6 +125,28 @@ def knock_csharp(url: str) -> None:
         time.sleep(0.2)
 
 
+def knock_flood(url: str) -> None:
+    """The call of which it is told is one too many; it is asked for again when the hooks have
+    answered."""
+    with connect(url, additional_headers={BRIDGE_SECRET_HEADER: SECRET}) as socket:
+        others = [f"corpus-other-{number}" for number in range(64)]
+        for call_id in others:
+            say(socket, wire.AuthRequested(call_id, "corpus", ADA))
+        for call_id in (CALL, *others):
+            if call_id == CALL:
+                say(socket, wire.AuthRequested(CALL, "corpus", ADA))
+            answer = csharp.decode_to_gateway(socket.recv(timeout=10))
+            assert isinstance(answer, wire.AuthAnswer)
+            assert answer.authorized == (answer.call_id != CALL)
+        for call_id in others:
+            say(socket, wire.CallEnded(call_id, "hangup-user"))
+        ask(socket, ADA)
+        say(socket, wire.CallStarted(CALL, ADA))
+        time.sleep(0.5)
+        say(socket, wire.CallEnded(CALL, "hangup-user"))
+        time.sleep(0.2)
+
+
 # --- StandIn --------------------------------------------------------------------------
 
 
@@ -155,7 +178,7 @@ def knock_standin(url: str) -> None:
     knock(url, ADA)
     change(mode="tenant-only")
     knock(url, ADA)
-    asked = {"mode": "tenant-only", "allowed_tenants": TENANTS}
+    asked: dict[str, object] = {"mode": "tenant-only", "allowed_tenants": TENANTS}
     asked["hook_command"] = [sys.executable, str(HOOK.resolve())]
     change(**asked)
     knock(url, like(ADA, tenant_id=ELSEWHERE))
@@ -173,7 +196,13 @@ def main() -> None:
     (what,), command = sys.argv[1:split], sys.argv[split + 1 :]
     env = {k: v for k, v in os.environ.items() if not k.startswith("TEAMSCALL_")}
     env |= {"TEAMSCALL_BRIDGE_SECRET": SECRET, "TEAMSCALL_STANDIN_SECRET": SECRET}
-    rules(mode="disabled" if what == "csharp" else "allowlist")
+    slow = ["/bin/sh", "-c", "sleep 1; echo '{\"authorized\": true}'"]
+    first: dict[str, dict[str, object]] = {
+        "csharp": {"mode": "disabled"},
+        "standin": {"mode": "allowlist"},
+        "flood": {"mode": "allowlist", "allow_from": LIST, "hook_command": slow},
+    }
+    rules(**first[what])
     command += ["--config", str(RULES)]
     bridge = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
     assert bridge.stderr is not None
@@ -185,6 +214,8 @@ def main() -> None:
             break
     if what == "csharp":
         knock_csharp(urls[False])
+    elif what == "flood":
+        knock_flood(urls[False])
     else:
         knock_standin(urls[True])
     time.sleep(0.5)

@@ -262,4 +262,8 @@ if wanted door-standin; then
   "$python" "$here/door.py" standin -- $guarded $(scripted question)
   keep door-standin
 fi
+if wanted door-flood; then
+  "$python" "$here/door.py" flood -- $guarded $(scripted question) --set max_concurrent_calls=100
+  keep door-flood
+fi
 ls -l "$here"/*.tcap
