@@ -119,25 +119,19 @@ def asked(admission: Admission, began: float) -> Moment:
     if admission.road == "placed":
         body["placed"] = admission.placed
     else:
-        body |= {
-            "mode": rules.mode,
-            "user": caller.user_id,
-            "address": caller.user_principal_name,
-            "listed": _listed(rules.allow_from, rules.others_allowed),
-            "tenant": caller.tenant_id,
-            "tenants": _listed(rules.allowed_tenants, rules.other_tenants),
-            "phone": caller.phone_number,
-            "pstn": rules.allow_pstn,
-        }
+        body |= {"mode": rules.mode, "phone": caller.phone_number, "pstn": rules.allow_pstn}
     if admission.road == "redeemed":
-        user, tenant = admission.granted or ("", "")
-        body["granted"] = f"{user} of {tenant}" if admission.granted else "nobody"
-    refusals = [words(gate) for gate in admission.gates if gate is not None]
-    if refusals:
-        body["bridge"] = refusals[0]
-    if admission.hook:
-        body["hook"] = words(admission.hook)
+        body["granted"] = _granted(admission)
+    body["bridge"] = next((words(gate) for gate in admission.gates if gate is not None), "")
+    body["hook"] = words(admission.hook) if admission.hook else ""
     body["flooded"] = admission.flooded
+    body |= {
+        "user": caller.user_id,
+        "address": caller.user_principal_name,
+        "listed": _listed(rules.allow_from, rules.others_allowed),
+        "tenant": caller.tenant_id,
+        "tenants": _listed(rules.allowed_tenants, rules.other_tenants),
+    }
     left = {name: value for name, value in body.items() if value not in ("", False)}
     return Moment(admission.at - began, "given", _NAMES[admission.on], msgspec.json.encode(left))
 
@@ -147,6 +141,18 @@ def words(verdict: Verdict) -> str:
     told = ", ".join(filter(None, (verdict.strategy, verdict.reason)))
     word = "granted" if verdict.authorized else "refused"
     return f"{word}: {told}" if told else word
+
+
+def _granted(admission: Admission) -> str:
+    """Whose grant the call redeemed, as far as that is not who asks."""
+    if admission.granted is None:
+        return "nobody"
+    caller = admission.caller
+    both = zip(
+        ("user", "tenant"), admission.granted, (caller.user_id, caller.tenant_id), strict=True
+    )
+    other = [f"{what} {granted}" for what, granted, own in both if granted != own]
+    return ", ".join(other) or "this caller"
 
 
 def _listed(own: Sequence[str], others: bool) -> str:

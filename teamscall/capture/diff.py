@@ -167,6 +167,10 @@ def describe(difference: Difference) -> str:
         return printable(f"the {what} failed: {difference.why}", _LONGEST_LINE)
     if difference.kind == "unwoken":
         return printable(f"nothing is due here any more: {difference.why}", _LONGEST_LINE)
+    verdict = next((f for f in difference.fields if f.path == "decision"), None)
+    if difference.step < 0 and verdict is not None and verdict.expected and verdict.came:
+        now, then = verdict.came.strip('"'), verdict.expected.strip('"')
+        return f"the call is {now}, and was {then}"
     if difference.kind == "decoded":
         return "the gateway's message is decoded to something else"
     if expected is None:

@@ -288,9 +288,8 @@ def test_the_diff_shows_who_asked_and_what_of_the_rules_there_was(
     )
     assert "eee" in eve
     assert 'listed="others"' in eve
-    assert verdict.summary().endswith(
-        "before the call: caller-decided has another decision, reason"
-    ), verdict.summary()
+    summary = verdict.summary()
+    assert summary.endswith("the call is granted: allowlist, and was refused: allowlist"), summary
 
 
 def test_the_first_difference_is_the_one_before_the_call(
