@@ -287,7 +287,16 @@ def main() -> None:
             urls["StandIn" in line] = found.group(0)
         if line.strip().startswith("control") or standin in urls:
             break
-    url = urls[standin]
+    try:
+        happen(what, rest, urls[standin], env)
+        time.sleep(0.5)
+    finally:
+        bridge.send_signal(signal.SIGTERM)
+        bridge.communicate(timeout=60)
+
+
+def happen(what: str, rest: list[str], url: str, env: dict[str, str]) -> None:
+    """What is to be played, against the bridge at ``url``."""
     if what == "resume":
         resume(url)
     elif what == "lost":
@@ -308,9 +317,6 @@ def main() -> None:
         if orders:
             give(orders)
         far.wait(timeout=60)
-    time.sleep(0.5)
-    bridge.send_signal(signal.SIGTERM)
-    bridge.communicate(timeout=60)
 
 
 if __name__ == "__main__":
