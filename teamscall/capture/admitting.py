@@ -26,12 +26,14 @@ _NAMES: dict[AskedOn, str] = {"auth_request": "AuthRequest", "session_start": "S
 class Admitted(msgspec.Struct, frozen=True):
     """What a replay came to: each of them with the decision of this version.
 
-    ``difference``: the first; ``differing``: how many.
+    ``difference``: the first; ``differing``: how many. ``failed``: of one of them nothing can be
+    expected from now on.
     """
 
     admissions: tuple[Admission, ...] = ()
     difference: Difference | None = None
     differing: int = 0
+    failed: bool = False
 
 
 def packed(admissions: Sequence[Admission]) -> bytes:
@@ -54,35 +56,32 @@ def admissions_of(header: Header) -> tuple[Admission, ...]:
 
 
 def admit(admissions: Sequence[Admission], began: float) -> Admitted:
-    """Take each decision again and compare. One that is another comes before one that was
-    only come to otherwise."""
+    """Take each decision again and compare. Another decision comes before one from which other
+    things follow, and that before one that is come to otherwise."""
     came: list[Admission] = []
-    first: Difference | None = None
-    first_inside: Difference | None = None
-    differing = 0
+    found: list[tuple[int, Difference]] = []
+    failed = False
     for index, admission in enumerate(admissions):
-        expected = decided(admission, began)
         try:
             again = taken_again(admission)
         except Exception as error:  # noqa: BLE001 - a bug in the core is a finding, not a crash
             why = printable(f"{type(error).__name__}: {error}", 200)
+            expected = _moment(admission, _body(admission.decision), began)
+            found.append((0, _difference(admissions, index, began, expected, None, why)))
             came.append(admission)
-            differing += 1
-            first = first or _difference(admissions, index, began, expected, None, why)
+            failed = True
             continue
-        other = _came(admission, again, began)
-        redone = msgspec.structs.replace(admission, decision=again.decision)
         whole = again.remembered and not admission.reloaded
+        redone = msgspec.structs.replace(admission, decision=again.decision)
         came.append(again.remembered[0] if whole else redone)
-        if expected.body == other.body:
-            continue
-        differing += 1
-        found = _difference(admissions, index, began, expected, other)
-        if again.decision != admission.decision:
-            first = first or found
-        else:
-            first_inside = first_inside or found
-    return Admitted(tuple(came), first or first_inside, differing)
+        failed = failed or not _holds(again)
+        expected, other = _compared(admission, again, began)
+        if expected.body != other.body:
+            difference = _difference(admissions, index, began, expected, other)
+            rank = 0 if again.decision != admission.decision else 1 if not _holds(again) else 2
+            found.append((rank, difference))
+    _, first = min(found, key=lambda one: one[0], default=(0, None))
+    return Admitted(tuple(came), first, len(found), failed)
 
 
 def _difference(
@@ -159,21 +158,30 @@ def _listed(own: Sequence[str], others: bool) -> str:
     return " and ".join([*own, *["others"] * others])
 
 
-def decided(admission: Admission, began: float) -> Moment:
-    """What was decided."""
-    body = msgspec.json.encode(_body(admission.decision))
-    return Moment(admission.at - began, "did", "CallerDecided", body)
-
-
-def _came(admission: Admission, again: Again, began: float) -> Moment:
-    """What was decided now, and where it is not told or remembered as one that was decided so."""
-    body = _body(again.decision)
-    records = [words(record) for record in again.records]
-    if records != [words(again.decision)]:
-        body["records"] = records
+def _compared(admission: Admission, again: Again, began: float) -> tuple[Moment, Moment]:
+    """What was decided then and now; and, where that is so now, that other things follow from it
+    than must, or that it was come to otherwise."""
+    expected, came = _body(admission.decision), _body(again.decision)
+    if not _holds(again):
+        expected |= {"records": [words(again.decision)], "followed": again.due}
+        came |= {"records": [words(one) for one in again.records], "followed": again.followed}
     unlike = [_unlike(admission, one) for one in again.remembered]
     if unlike != [""] and again.decision == admission.decision and not admission.reloaded:
-        body["taken_from"] = unlike
+        came["taken_from"] = unlike
+    return _moment(admission, expected, began), _moment(admission, came, began)
+
+
+def _holds(again: Again) -> bool:
+    """Whether what was decided is what was done and recorded."""
+    return again.records == (_bare(again.decision),) and again.followed == again.due
+
+
+def _bare(verdict: Verdict) -> Verdict:
+    """As the records have it."""
+    return msgspec.structs.replace(verdict, settings=())
+
+
+def _moment(admission: Admission, body: dict[str, object], began: float) -> Moment:
     return Moment(admission.at - began, "did", "CallerDecided", msgspec.json.encode(body))
 
 

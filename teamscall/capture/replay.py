@@ -128,7 +128,7 @@ def replay(recording: Recording) -> Replayed:
         difference=admitted.difference or earlier or difference,
         differing=differing + admitted.differing,
         stopped=stopped,
-        failed=failed is not None,
+        failed=failed is not None or admitted.failed,
         admitted=admitted,
     )
 

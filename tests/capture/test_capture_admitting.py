@@ -18,6 +18,7 @@ from teamscall.calls.admission import Admission, Considering, Verdict
 from teamscall.calls.conversation import Conversation
 from teamscall.calls.deciding import Deciding
 from teamscall.calls.events import Setup
+from teamscall.calls.registry import Slots
 from teamscall.calls.settings import CallSettings
 from teamscall.calls.tasks import Tasks
 from teamscall.capture import admitting, tape
@@ -159,11 +160,29 @@ def only_the_user_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def no_grant_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        Deciding,
-        "redeem",
-        lambda self, request, address, gate, granted: self.by_rules(request, gate),
-    )
+    monkeypatch.setattr(deciding, "_NO_REQUEST", Decision(True, "allowlist"))
+
+
+def decisions_are_not_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = Deciding.ask
+
+    def lenient(self: Deciding, request: Any, address: Any, gate: Any, then: Any) -> None:
+        ask(self, request, address, gate, lambda said: then(but(said, authorized=True)))
+
+    monkeypatch.setattr(Deciding, "ask", lenient)
+
+
+def a_refused_call_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    redeem = Deciding.redeem
+
+    def lenient(self: Deciding, *given: Any) -> Decision:
+        return but(redeem(self, *given), authorized=True)
+
+    monkeypatch.setattr(Deciding, "redeem", lenient)
+
+
+def a_denied_call_keeps_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Slots, "give_back", lambda self, call_id: None)
 
 
 def no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,6 +268,15 @@ def the_rules_raise(monkeypatch: pytest.MonkeyPatch) -> None:
         (every_grant_is_anybodys, "door", "Identity differs from", '"granted: allowlist"'),
         (only_the_user_counts, "door", "Identity differs from", '"granted: allowlist"'),
         (no_grant_is_needed, "door", "No authorization request", '"granted: allowlist"'),
+        (decisions_are_not_heeded, "door", '"answered: refused disabled', '"answered: granted dis'),
+        (
+            decisions_are_not_heeded,
+            "door-standin",
+            '"hung up: not-allowed"',
+            '["begun", "slots: 1"]',
+        ),
+        (a_refused_call_begins, "door", "hung up: not-allowed", '"begun"'),
+        (a_denied_call_keeps_its_slot, "door", "slots: 0", "slots: 1"),
         (no_gate, "door", "At capacity", 'decision="granted: allowlist"'),
         (no_gate, "door-standin", "Inbound calls disabled", 'reason="Authorization error"'),
         (the_hook_is_not_asked, "door-standin", "Not today.", 'decision="granted: tenant-only"'),
@@ -556,3 +584,14 @@ def test_what_is_remembered_otherwise_is_a_difference(
     verdict = judged("door")
     assert verdict.difference is not None
     assert f'taken_from=["{field}"]' in "\n".join(verdict.lines())
+
+
+def test_a_decision_that_is_not_heeded_is_never_accepted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: Recorded
+) -> None:
+    path = saved(call, tmp_path / "c.tcap", some())
+    before = path.read_bytes()
+    decisions_are_not_heeded(monkeypatch)
+    verdict = judge(Task(path, "c", update=True))
+    assert (verdict.result, path.read_bytes()) == ("differs", before)
+    assert '"answered: granted allowlist User not in allowlist"' in "\n".join(verdict.lines())
