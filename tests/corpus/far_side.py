@@ -5,7 +5,7 @@ with another one; ``lost``: one that does not; ``dead``: its socket stays, and n
 more; ``flood``: its audio comes faster than time. ``hostile``: a StandIn that sends everything
 that a bridge must survive. ``play CALL_ID PART...``: a C# gateway whose caller makes these
 sounds (see ``caller.py``) and is muted for so long by ``m2.5``: no frame comes then.
-``speaker CALL_ID PART...``: the same, and what the bot says comes back from a loudspeaker.
+``signs``: a StandIn that sends no audio, and something else a second.
 ``emulate ARGS``: `teamscall emulate ARGS` against it; ``+ SECOND VERB ARGS`` after these is a
 command of the operator's in that second of it. ``COMMAND`` is a `teamscall serve`.
 """
@@ -21,11 +21,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
 from socket import SHUT_RDWR
 
-import numpy as np
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 from websockets.sync.client import ClientConnection, connect
 
@@ -47,7 +45,6 @@ FRAME_S = FRAME_MS / 1000
 TEAMSCALL = [sys.executable, "-m", "teamscall"]
 DOOR = "door"  # the socket of the operator's commands
 LOST_FRAMES = 5  # that were on their way when the socket broke
-ECHO = 0.4  # of what is played, in the microphone
 URL = re.compile(r"wss?://127\.0\.0\.1:\d+\S*")
 
 
@@ -169,30 +166,36 @@ def hung_up(message: str | bytes) -> None:
         raise ConnectionClosedOK(None, None)
 
 
-def speaker(url: str, call_id: str, parts: list[str]) -> None:
-    """What the bot says is played in its time, and heard by the caller's microphone 60 ms
-    later, softer, with what the caller says."""
-    frames = frames_of(parts)
-    headers = {BRIDGE_SECRET_HEADER: SECRET}
-    to_play: deque[bytes] = deque()
-    back: deque[bytes] = deque([bytes(FRAME_BYTES)] * 3)
-    with connect(url, additional_headers=headers, close_timeout=0.1) as socket:
-        begin(socket, call_id)
-        began = time.monotonic()
-        for number, frame in enumerate(frames):
-            back.append(to_play.popleft() if to_play else bytes(FRAME_BYTES))
-            echo = np.frombuffer(back.popleft(), "<i2") * ECHO
-            mixed = np.frombuffer(frame, "<i2") + np.rint(echo).astype("<i2")
-            say(socket, wire.AudioIn(call_id, number, mixed.astype("<i2").tobytes()))
-            with contextlib.suppress(TimeoutError):
-                while (left := began + (number + 1) * FRAME_S - time.monotonic()) > 0:
-                    message = csharp.decode_to_gateway(socket.recv(timeout=left))
-                    if isinstance(message, wire.AudioOut):
-                        to_play.append(message.pcm)
-                    elif isinstance(message, wire.Flush):
-                        to_play.clear()
-        say(socket, wire.CallEnded(call_id, "hangup-user"))
-        time.sleep(0.2)
+def signs(url: str) -> None:
+    """Everything but audio keeps the call from being idle; in the end nothing comes."""
+    call_id = "corpus-signs"
+    now = str(time.time_ns() // 1_000_000)
+    headers = {
+        "X-StandIn-Timestamp": now,
+        "X-StandIn-Signature": sign_v1(SECRET.encode(), now, call_id),
+    }
+    picture = base64.b64encode(b"picture").decode()
+    start = {"type": "session.start", "callId": call_id, "recordingStatus": "active"}
+    video = {"type": "video.frame", "source": "camera", "ts": 1, "width": 1, "height": 1}
+    messages: list[dict[str, object]] = [
+        {**start, "caller": {"aadId": CALLER.user_id, "tenantId": CALLER.tenant_id}},
+        {"type": "ping", "ts": 1},
+        {"type": "dtmf", "digit": "7"},
+        {"type": "participants", "count": 2},
+        {**video, "mime": "image/jpeg", "dataBase64": picture},
+        {"type": "recording.status", "status": "inactive"},
+        {**video, "mime": "image/jpeg", "dataBase64": picture},
+        {"type": "assistant.say", "text": "Well."},
+    ]
+    with (
+        connect(f"{url.rstrip('/')}/{call_id}", additional_headers=headers) as socket,
+        contextlib.suppress(ConnectionClosed),
+    ):
+        for message in messages:
+            socket.send(json.dumps(message))
+            time.sleep(1)
+        while True:
+            socket.recv(timeout=5)
 
 
 def hostile(url: str) -> None:
@@ -275,7 +278,7 @@ def give(orders: list[list[str]]) -> None:
 def main() -> None:
     split = sys.argv.index("--")
     (what, *rest), command = sys.argv[1:split], sys.argv[split + 1 :]
-    standin = what == "hostile" or (what == "emulate" and "csharp" not in rest)
+    standin = what in ("hostile", "signs") or (what == "emulate" and "csharp" not in rest)
     env = {k: v for k, v in os.environ.items() if not k.startswith("TEAMSCALL_")}
     env |= {"TEAMSCALL_BRIDGE_SECRET": SECRET, "TEAMSCALL_STANDIN_SECRET": SECRET}
     env |= {"TEAMSCALL_EMULATE_SECRET": SECRET}
@@ -305,10 +308,10 @@ def happen(what: str, rest: list[str], url: str, env: dict[str, str]) -> None:
         dead(url)
     elif what == "flood":
         flood(url)
+    elif what == "signs":
+        signs(url)
     elif what == "play":
         play(url, rest[0], rest[1:])
-    elif what == "speaker":
-        speaker(url, rest[0], rest[1:])
     elif what == "hostile":
         hostile(url)
     else:
