@@ -21,6 +21,9 @@ Road = Literal[
     "redeemed",  # by the rules, that state and who was granted before
     "placed",  # by whether we asked for this call
 ]
+# What a hook says may be long; more than this of it is neither told nor taken.
+_REASON_CHARS = 1000
+_NAMES = 64
 Gate = Callable[[], Decision | None]
 
 
@@ -37,7 +40,8 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     def of(cls, said: Decision | HookAnswer) -> Verdict:
         """Of what the policy, the bridge or the hook said."""
         strategy = said.strategy if isinstance(said, Decision) else ""
-        return cls(said.authorized, strategy, said.reason, tuple(sorted(said.settings)))
+        names = tuple(sorted(said.settings)[:_NAMES])
+        return cls(said.authorized, strategy, said.reason[:_REASON_CHARS], names)
 
     def without_words(self) -> Verdict:
         """Of the policy, as if the hook had not given its reason."""

@@ -595,3 +595,15 @@ def test_a_decision_that_is_not_heeded_is_never_accepted(
     verdict = judge(Task(path, "c", update=True))
     assert (verdict.result, path.read_bytes()) == ("differs", before)
     assert '"answered: granted allowlist' in "\n".join(verdict.lines())
+
+
+def test_what_a_hook_says_is_cut() -> None:
+    async def hook(request: PolicyRequest) -> HookAnswer:
+        names = {f"key{number}": 1 for number in range(500)}
+        return HookAnswer(request.caller == ADA, "no " * 5000, names)
+
+    door = Door(Authorization(mode="open"), hook)
+    door.asked_with_a_hook(ADA, EVE)
+    assert len(packed(door.kept)) < 6000
+    assert [one.decision.authorized for one in door.kept] == [True, False]
+    assert admit(door.kept, BEGAN).difference is None
