@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 from replay_rig import BEGAN, CALL, Recorded, conversation
+from switchboard_rig import ANN, BOB, rig
 from typer.testing import CliRunner
 
 from teamscall.calls import deciding
@@ -38,7 +39,7 @@ from teamscall.config import Authorization
 from teamscall.errors import CaptureError, PolicyError
 from teamscall.policy import authorization, rules
 from teamscall.policy.authorization import Decision, HookAnswer, Policy, PolicyRequest
-from teamscall.wire.events import Caller, Dialect
+from teamscall.wire.events import CallEnded, Caller, Dialect
 
 CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 DOORS = {n: p for n, p in captures_in([CORPUS]) if n.startswith("door")}
@@ -607,3 +608,43 @@ def test_what_a_hook_says_is_cut() -> None:
     assert len(packed(door.kept)) < 6000
     assert [one.decision.authorized for one in door.kept] == [True, False]
     assert admit(door.kept, BEGAN).difference is None
+
+
+def test_a_bridge_keeps_what_was_decided_before_each_call(tmp_path: Path) -> None:
+    lists = Authorization(mode="allowlist", allow_from=("U-Ann", "u-carol"))
+    taped = Taped(tmp_path)
+
+    async def whole() -> None:
+        async with rig(authorization=lists) as site:
+            site.ask(site.csharp(), "before")  # nothing is captured yet
+            site.board.record(taped.taps)
+            link = site.csharp()
+            for who in (BOB, ANN):
+                site.ask(link, "c1", who)
+            site.start(link, "c1", ANN)
+            site.ask(link, "c1", BOB)  # it has begun: that is of no call
+            site.board.received(link, CallEnded("c1", "ended"))
+            await site.until(lambda: not site.live())
+            site.ask(link, "c1")
+            site.start(link, "c1")
+            site.start(link, "nobody-asked", ANN, direction="outbound")
+            for who in (BOB, ANN):
+                site.start(site.standin("s1"), "s1", who)
+            site.start(link, "before", ANN)
+
+    asyncio.run(whole())
+    taped.writer.stop(5)
+    kept = sorted(
+        (header.call_id, header.wall_ms, [one.decision.authorized for one in admissions_of(header)])
+        for header in (read(path).header for path in tmp_path.glob("*.tcap"))
+    )
+    assert [(call_id, decided) for call_id, _, decided in kept] == [
+        ("before", [True]),
+        ("c1", [False, True, True]),
+        ("c1", [True, True]),
+        ("s1", [False, True]),
+    ]
+    for path in tmp_path.glob("*.tcap"):
+        header = read(path).header
+        assert admit(admissions_of(header), header.began).difference is None
+        assert b"carol" not in packed(admissions_of(header))
