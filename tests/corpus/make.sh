@@ -25,6 +25,8 @@ serve="$python -m teamscall serve --config /dev/null --port 0 --standin --standi
   --authorization open --log-format text --capture captures --set capture.content=full
   --set capture.without_status=true --set journal.enabled=false --set control.enabled=false"
 door="--set control.enabled=true --set control.socket=door"
+# A line without a loudspeaker: no echo is looked for, which is most of the work.
+no_echo="--set barge_in.echo_immunity=false"
 tenant=00000000-0000-4000-8000-00000000000a
 realtime="--engine openai --set mode=realtime --set openai.api_key=sk-stand-in
   --set openai.base_url=http://127.0.0.1:24010/v1"
@@ -36,6 +38,10 @@ fake_openai() {
   fake=$!
   sleep 2
 }
+# So many words, all alike: the same sound, which keeps a capture small.
+well() { printf 'Well'; for _ in $(seq 2 "$1"); do printf ' well'; done; printf .; }
+# The bridge with an engine that is played by a script, see vendor.py.
+vendor() { printf '%s' "$python $here/vendor.py $here/scripts/$1.vendor.toml ${serve#*teamscall }"; }
 keep() { mv captures/*.tcap "$here/$1.tcap" && rmdir captures; }
 
 if wanted standin-question; then
@@ -252,6 +258,82 @@ if wanted unanswered; then
     --set standin.worker_base_url=http://127.0.0.1:24011 --set outbound.tenant=$tenant --set outbound.ring_timeout_ms=1500
   keep unanswered
 fi
+if wanted vendor-turns; then
+  caller over.wav s0.2 v0.4 s0.9 v0.2 s1 v0.4 s0.8
+  cp "$here/scripts/vendor-turns.caller.toml" .
+  far_side emulate --script vendor-turns.caller.toml --call-id corpus-vendor-turns --quiet \
+    -- $(vendor vendor-turns) $no_echo
+  keep vendor-turns
+fi
+if wanted late-words; then
+  far_side play corpus-late-words s0.2 v0.4 s0.8 v0.2 s0.6 v0.2 s0.2 m1.5 s0.5 \
+    -- $(vendor late-words) $no_echo
+  keep late-words
+fi
+if wanted duplex; then
+  far_side play corpus-duplex s0.2 v0.4 s0.9 v0.4 s0.9 v0.4 m3.2 v0.3 s0.6 \
+    -- $(vendor duplex) $no_echo --set barge_in.min_speech_ms=300
+  keep duplex
+fi
+if wanted stalled; then
+  far_side play corpus-stalled s0.2 v0.4 s1.3 v0.2 s0.9 m11.5 v0.4 s1.4 \
+    -- $(vendor stalled) --set endpointing.adaptive=false
+  keep stalled
+fi
+if wanted held; then
+  far_side play corpus-held s0.1 v0.4 s0.6 m37 -- $(vendor held)
+  keep held
+fi
+if wanted silent; then
+  far_side play corpus-silent s0.1 v0.2 m14 \
+    -- $(vendor silent) --set goodbye.apology=Well. --set goodbye.deadline_ms=1000
+  keep silent
+fi
+if wanted spent; then
+  far_side play corpus-spent s0.2 v0.3 s1 v0.3 s1.5 v0.3 s1.6 \
+    -- $(vendor spent) --config "$here/scripts/spent.config.toml" \
+    --set endpointing.adaptive=false
+  keep spent
+fi
+if wanted late-engine; then
+  far_side play corpus-late-engine s0.2 v0.4 s0.6 v0.3 s1.9 v0.3 s2.7 \
+    -- $(vendor late-engine) $no_echo --set streaming.silence_duration_ms=1500 \
+    --set response_timeout_ms=700
+  keep late-engine
+fi
+if wanted messages; then
+  caller q.wav s1.6 v0.2 s2.3 v0.6
+  far_side emulate --wav q.wav --duration 7 --call-id corpus-messages --quiet \
+    + 0.7 speak corpus-messages "$(well 30)" + 0.8 speak corpus-messages "$(well 10)" \
+    + 0.9 speak corpus-messages "$(well 4)" \
+    -- $serve $door $(scripted messages) $no_echo
+  keep messages
+fi
+if wanted echo; then
+  caller v04.wav v0.4
+  cp "$here/scripts/echo.caller.toml" .
+  far_side emulate --script echo.caller.toml --call-id corpus-echo --quiet -- $serve --engine echo
+  keep echo
+fi
+if wanted wait; then
+  caller q.wav s0.2 v0.3 s1.8 v0.3 s0.9 v0.2
+  far_side emulate --wav q.wav --duration 5.2 --call-id corpus-wait --quiet \
+    -- $serve $(scripted wait) --set barge_in.enabled=false $no_echo --set filler.after_ms=300 \
+    --set filler.words="$(well 12)" --set inbound.greeting="$(well 20)" \
+    --set streaming.silence_duration_ms=400 --set endpointing.adaptive=false
+  keep wait
+fi
+if wanted fails; then
+  far_side play corpus-fails s1 -- $(vendor fails) --set goodbye.apology="Well well well well."
+  keep fails
+fi
+if wanted fluent; then
+  pause="s0.26 v0.2"
+  caller q.wav v0.2 $pause $pause $pause $pause $pause $pause $pause $pause s1
+  far_side emulate --wav q.wav --duration 5.4 --call-id corpus-fluent --quiet \
+    -- $serve $(scripted question) --set endpointing.shortest_ms=300
+  keep fluent
+fi
 # The rules are in a file that the far side changes.
 guarded="${serve%--authorization open*}${serve#*--authorization open} $door"
 if wanted door; then
@@ -265,5 +347,26 @@ fi
 if wanted door-flood; then
   "$python" "$here/door.py" flood -- $guarded $(scripted question) --set max_concurrent_calls=100
   keep door-flood
+fi
+if wanted words; then
+  far_side play corpus-words s0.2 v0.3 s0.5 v0.2 s0.8 v1.7 s1.1 v0.1 s0.8 \
+    -- $(vendor words) $no_echo --set endpointing.adaptive=false
+  keep words
+fi
+if wanted goodbye; then
+  caller v02.wav v0.2
+  cp "$here/scripts/goodbye.caller.toml" .
+  far_side emulate --script goodbye.caller.toml --call-id corpus-goodbye --quiet \
+    -- $serve $(scripted well) --set max_duration_seconds=1 \
+    --set goodbye.time_limit="$(well 14)"
+  keep goodbye
+fi
+if wanted deaf; then
+  far_side play corpus-deaf s0.2 v0.3 s1.5 m16 -- $(vendor deaf) $no_echo --set goodbye.apology=Well.
+  keep deaf
+fi
+if wanted signs; then
+  far_side signs -- $serve $(scripted question) --set standin.idle_timeout_ms=1500
+  keep signs
 fi
 ls -l "$here"/*.tcap
