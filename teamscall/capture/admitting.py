@@ -7,6 +7,7 @@ words. Refuses to know how a decision is taken.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -20,6 +21,8 @@ from teamscall.text import printable
 
 # ``Difference.step`` of what is before all events.
 BEFORE = -1
+# No bridge keeps so many of a call; each costs a millisecond.
+_Admissions = Annotated[tuple[Admission, ...], msgspec.Meta(max_length=256)]
 _NAMES: dict[AskedOn, str] = {"auth_request": "AuthRequest", "session_start": "SessionStart"}
 
 
@@ -50,7 +53,7 @@ def admissions_of(header: Header) -> tuple[Admission, ...]:
     if not header.admissions:
         return ()
     try:
-        return msgspec.msgpack.decode(header.admissions, type=tuple[Admission, ...])
+        return msgspec.msgpack.decode(header.admissions, type=_Admissions)
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError) as error:
         raise CaptureError("The capture's decisions before the call cannot be read.") from error
 

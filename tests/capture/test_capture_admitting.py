@@ -390,8 +390,9 @@ def test_info_and_frames_tell_of_them(tmp_path: Path, call: Recorded) -> None:
     assert told["fields"]["listed"] == "others"
 
 
-def test_what_cannot_be_read_is_said(tmp_path: Path, call: Recorded) -> None:
-    header = msgspec.structs.replace(call.header, admissions=b"\xc1")
+@pytest.mark.parametrize("kept", [b"\xc1", packed(some() * 50)], ids=["rubbish", "far too many"])
+def test_what_cannot_be_read_is_said(tmp_path: Path, call: Recorded, kept: bytes) -> None:
+    header = msgspec.structs.replace(call.header, admissions=kept)
     write(tmp_path / "c.tcap", header, [*call.records, Closed(call.now, "ended")])
     for verb in (["replay"], ["capture", "info"], ["capture", "frames"]):
         done = run(*verb, tmp_path / "c.tcap")
