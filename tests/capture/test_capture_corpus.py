@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from teamscall.audio import vad
-from teamscall.calls import bargein, conversation, listening
+from teamscall.audio import pauses, vad
+from teamscall.calls import bargein, conversation, listening, spending
 from teamscall.calls import settings as limits
 from teamscall.calls.bargein import BargeIn
 from teamscall.calls.deadair import DeadAir
-from teamscall.calls.events import LinkLost
+from teamscall.calls.events import LinkLost, MessageSeen
 from teamscall.calls.floor import Floor
 from teamscall.calls.interruption import Interruption
 from teamscall.calls.listening import Listening
@@ -236,9 +236,90 @@ def voice_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BargeIn, "_judge", lambda self: "cut")
 
 
+def an_engine_may_never_be_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ENGINE_READY_S", 1e9)
+
+
+def words_may_never_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "TRANSCRIPT_DEADLINE_S", 1e9)
+
+
+def a_direct_answer_waits_for_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BACKCHANNEL_WAIT_S", 1e9)
+
+
+def every_sound_wants_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Floor, "_wants_the_turn", lambda self, text, over_bot=True: True)
+
+
+def audio_is_as_dear_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    cost_of = spending.cost_of
+
+    def cheaper(used: Any, price: Any) -> float:
+        return cost_of(used, _replaced(price, audio_output=price.output))
+
+    monkeypatch.setattr(spending, "cost_of", cheaper)
+
+
+def nothing_has_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Listening, "settle", lambda self, settle_ms: None)
+
+
+def an_answer_waits_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HOLD_LIMIT_S", 1e9)
+
+
+def a_stall_is_borne(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ANSWER_STALL_S", 1e9)
+
+
+def messages_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    def at_once(self: Any, text: str, now: float) -> None:
+        self.say(text, "say", now)
+
+    monkeypatch.setattr(Speaking, "say_in_turn", at_once)
+
+
+def void_answers_are_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Speaking, "_cancel_unheard", lambda self, now: None)
+
+
+def only_audio_is_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(conversation._REACTIONS, MessageSeen, lambda self, event, now: None)
+
+
+def nothing_is_void(monkeypatch: pytest.MonkeyPatch) -> None:
+    discard = Floor.discard
+
+    def forgetful(self: Any, now: float) -> None:
+        discard(self, now)
+        self._void_until = 0
+
+    monkeypatch.setattr(Floor, "discard", forgetful)
+
+
+def nobody_is_fluent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pauses, "ENOUGH", 1000)
+
+
 @pytest.mark.parametrize(
     ("plant", "found_in", "says"),
     [
+        (an_engine_may_never_be_ready, "silent", "engine-trouble did not come here"),
+        (words_may_never_come, "deaf", "engine-trouble did not come here"),
+        (a_direct_answer_waits_for_words, "late-words", "turn-ended did not come here"),
+        (a_direct_answer_waits_for_words, "duplex", "carried-on did not come here"),
+        (every_sound_wants_the_turn, "vendor-turns", "turn-ended came instead of ignore-utterance"),
+        (audio_is_as_dear_as_text, "spent", "turn-ended has another usage[0].cost"),
+        (nothing_has_to_settle, "spent", "commit-utterance was not expected here"),
+        (an_answer_waits_for_good, "held", "audio-out on the wire did not come here"),
+        (a_stall_is_borne, "stalled", "cancel-answer did not come here"),
+        (messages_do_not_wait, "messages", "say was not expected here"),
+        (void_answers_are_spoken, "wait", "cancel-answer did not come here"),
+        (void_answers_are_spoken, "late-engine", "cancel-answer did not come here"),
+        (only_audio_is_a_sign_of_life, "signs", "hang-up on the wire was not expected here"),
+        (nothing_is_void, "vendor-turns", "heard was not expected here"),
+        (nobody_is_fluent, "fluent", "commit-utterance did not come here"),
         (silence_is_borne, "dead", "turn-ended did not come here"),
         (an_answer_may_never_come, "unheard", "cancel-answer did not come here"),
         (a_filling_sound_goes_on, "filler-sound", "turn-ended did not come here"),
