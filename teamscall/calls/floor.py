@@ -333,12 +333,18 @@ class Floor:
         stance = self._barge.stance
         interruptible = stance == "listening" and self._stopping.interruptible(now, now)
         if self._settings.barge_in.enabled and (stance == "paused" or interruptible):
+            onset = self._paused_from(now)
             self._barge.stance = "cut"
-            self._stopping.interrupt("caller", now, now, why="vendor", shelve=True)
-            self._over_bot_from = now
+            self._stopping.interrupt("caller", onset, now, why="vendor", shelve=True)
+            self._over_bot_from = onset
         elif stance == "cut":
             self._cut(now)
         self._began(event.utterance, now)
+
+    def _paused_from(self, now: float) -> float:
+        """When the voice began that our own detection paused the bot for; else now."""
+        paused = self._barge.stance == "paused"
+        return now - self._barge.since_onset_ms / 1000 if paused else now
 
     def on_transcript(self, event: engine.Transcript, now: float) -> None:
         if event.utterance <= self._void_until:
@@ -416,11 +422,12 @@ class Floor:
 
     def on_answer_began(self, now: float) -> None:
         """A duplex engine answers: what is on the shelf is over."""
-        self._stand_down(now)
         said_at, self._said_at = self._said_at, None
         self._answered_at = now
-        if said_at is not None and self._stopping.interruptible(now, now):
-            self._stopping.interrupt("caller", now, now, why="vendor")
+        paused = self._barge.stance == "paused"  # and would play, but for the next voice
+        if said_at is not None and (paused or self._stopping.interruptible(now, now)):
+            self._stopping.interrupt("caller", self._paused_from(now), now, why="vendor")
+        self._stand_down(now)
         if self._listening.in_speech:
             said_at = now - self._listening.paused_ms / 1000
         self._speaking.own_accord(now, said_at)

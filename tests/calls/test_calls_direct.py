@@ -8,7 +8,7 @@ import pytest
 from playbook import CALL, SILENCE, VOICE, Playbook, tone
 
 from teamscall.calls import records
-from teamscall.calls.settings import Silence
+from teamscall.calls.settings import BargeInSettings, Silence
 from teamscall.engines import base as engine
 from teamscall.wire import events as wire
 
@@ -239,6 +239,21 @@ class TestDuplex:
         answers(book, text="Mhm.", utterance=2)
         first = book.all(records.TurnEnded)[0]
         assert (first.turn, first.status) == (1, "interrupted")
+
+    def test_an_answer_over_one_that_the_next_voice_has_paused_takes_its_place(self) -> None:
+        book = direct(barge_in=BargeInSettings(min_speech_ms=400))
+        book.speak(0.6)
+        book.quiet(0.5)
+        answers(book, text="Tell me a story.", utterance=1)
+        book.quiet(0.5)
+        book.speak(0.6)
+        book.quiet(3)
+        assert book.last(records.CarriedOn).why == "noise"
+        book.speak(0.2)
+        answers(book)
+        ended = book.last(records.TurnEnded)
+        assert (ended.turn, ended.status) == (1, "interrupted")
+        assert book.last(records.Interrupted).why == "vendor"
 
     def test_the_caller_who_speaks_is_not_asked_whether_they_are_there(self) -> None:
         book = direct(silence=Silence(reprompt_after_s=2, reprompt="Are you there?"))

@@ -278,8 +278,8 @@ class TestADirectEngine:
         book(engine.EngineReady(direct=True))
         return book
 
-    def telling(self) -> Playbook:
-        book = self.book()
+    def telling(self, **changes: Any) -> Playbook:
+        book = self.book(**changes)
         book(engine.SpeechStarted(1), engine.SpeechStopped(1))
         book.answer(1, STORY, ms=4000)
         book(engine.Transcript(1, "Tell me.", True))
@@ -334,6 +334,15 @@ class TestADirectEngine:
         book = self.telling()
         book(engine.SpeechStarted(2))
         assert book.last(records.Interrupted).why == "vendor"
+
+    def test_that_hears_what_paused_it_interrupted_with_the_begin_of_that(self) -> None:
+        book = self.telling(barge_in=BargeInSettings(min_speech_ms=400))
+        book.speak(0.2)
+        assert book.all(records.Interrupted) == []
+        book(engine.SpeechStarted(2))
+        stop = book.last(records.Interrupted)
+        assert (stop.why, stop.onset_to_detected_ms) == ("vendor", 40.0)
+        assert stop.onset_to_flush_ms > 100
 
     def test_that_speaks_of_its_own_accord_gets_a_turn(self) -> None:
         book = self.book()
