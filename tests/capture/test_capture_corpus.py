@@ -52,16 +52,19 @@ HOLDS = {
     "flood": ["Respond", "TurnEnded"],
     "fluent": ["CommitUtterance", "TurnEnded"],
     "gate": ["GateChanged", "DiscardHeard", "PressDigit"],
+    "gate-over": ["GateChanged", "DiscardHeard", "CancelAnswer", "ConfirmAnswer"],
     "goodbye": ["Say", "HangUp"],
     "group": ["ParticipantsSeen", "Say", "Interrupted", "Pressed"],
     "held": [">SpeechStarted", "EngineTrouble", "CancelAnswer"],
     "hostile-gateway": ["Respond", "TurnEnded"],
     "hum": ["Flush", "CarriedOn", "Interrupted", "TruncateAnswer"],
     "idle": ["ParticipantsSeen", "Pressed", "Say", "HangUp"],
+    "knocks": ["CancelAnswer", "IgnoreUtterance", "EngineTrouble", "CarriedOn"],
     "late-engine": ["PeekUtterance", "CancelAnswer", "TruncateAnswer", "Respond"],
     "late-words": ["IgnoreUtterance", "CarriedOn", "Respond"],
     "live": [">AnswerBegan", ">Transcript"],
     "lost": [">LinkLost", "TurnEnded", "CallClosed"],
+    "lost-limit": [">LinkLost", "HangUp", "CallClosed"],
     "messages": [">SpeakRequested", "CarriedOn", "Interrupted", "Say"],
     "min-words": ["Flush", "CarriedOn"],
     "no-transcript": [">EngineFailed", "EngineTrouble", "Respond"],
@@ -72,14 +75,17 @@ HOLDS = {
     "realtime": [">SpeechStarted", ">SpeechStopped", ">EngineUsage", "Interrupted"],
     "resume": [">LinkLost", ">LinkResumed"],
     "ringing": ["RecordingSeen", "CallAnswered", "Say", "HangUp"],
+    "settled": ["PeekUtterance", "CancelAnswer", "Interrupted", "Respond"],
     "signs": [">MessageSeen", "Pressed", "ParticipantsSeen", "Say", "HangUp"],
     "silent": ["EngineTrouble", "Say", "HangUp"],
     "spent": [">EngineUsage", "CommitUtterance", "CallClosed"],
     "stalled": ["CarriedOn", "EngineTrouble", "CancelAnswer", "TruncateAnswer"],
     "standin-question": ["GateChanged", "Respond", "TurnEnded"],
+    "switched": [">EngineSwitched", "BeginUtterance", "Interrupted", "Respond"],
     "think-ahead": ["PeekUtterance", "Respond", "CancelAnswer", "ConfirmAnswer"],
     "think-fails": ["TurnEnded", "EngineTrouble"],
     "time-limit": [">TimePassed", "Say", "HangUp"],
+    "told": ["Flush", "Interrupted", "Say"],
     "two-questions": ["Fill", "Said", "HangUp"],
     "unanswered": ["GateChanged", "HangUp", "CallClosed"],
     "unheard": [">EngineDegraded", "EngineTrouble", "CancelAnswer", "Say"],
@@ -298,6 +304,17 @@ def nothing_is_void(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Floor, "discard", forgetful)
 
 
+def the_gate_keeps_what_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    discard = Floor.discard
+
+    def careless(self: Any, now: float) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Interruption, "drop", lambda self, now: None)
+            discard(self, now)
+
+    monkeypatch.setattr(Floor, "discard", careless)
+
+
 def nobody_is_fluent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pauses, "ENOUGH", 1000)
 
@@ -306,7 +323,7 @@ def nobody_is_fluent(monkeypatch: pytest.MonkeyPatch) -> None:
     ("plant", "found_in", "says"),
     [
         (an_engine_may_never_be_ready, "silent", "engine-trouble did not come here"),
-        (words_may_never_come, "deaf", "engine-trouble did not come here"),
+        (words_may_never_come, "knocks", "engine-trouble did not come here"),
         (a_direct_answer_waits_for_words, "late-words", "turn-ended did not come here"),
         (a_direct_answer_waits_for_words, "duplex", "carried-on did not come here"),
         (every_sound_wants_the_turn, "vendor-turns", "turn-ended came instead of ignore-utterance"),
@@ -319,6 +336,7 @@ def nobody_is_fluent(monkeypatch: pytest.MonkeyPatch) -> None:
         (void_answers_are_spoken, "late-engine", "cancel-answer did not come here"),
         (only_audio_is_a_sign_of_life, "signs", "hang-up on the wire was not expected here"),
         (nothing_is_void, "vendor-turns", "heard was not expected here"),
+        (the_gate_keeps_what_is_stopped, "gate-over", "turn-ended did not come here"),
         (nobody_is_fluent, "fluent", "commit-utterance did not come here"),
         (silence_is_borne, "dead", "turn-ended did not come here"),
         (an_answer_may_never_come, "unheard", "cancel-answer did not come here"),

@@ -267,17 +267,18 @@ if wanted vendor-turns; then
 fi
 if wanted late-words; then
   far_side play corpus-late-words s0.2 v0.4 s0.8 v0.2 s0.6 v0.2 s0.2 m1.5 s0.5 \
-    -- $(vendor late-words) $no_echo
+    -- $(vendor late-words) $no_echo --set barge_in.min_speech_ms=160
   keep late-words
 fi
 if wanted duplex; then
-  far_side play corpus-duplex s0.2 v0.4 s0.9 v0.4 s0.9 v0.4 m3.2 v0.3 s0.6 \
-    -- $(vendor duplex) $no_echo --set barge_in.min_speech_ms=300
+  far_side play corpus-duplex s0.2 v0.4 s0.9 v0.4 s0.9 v0.4 m3.2 v0.3 s1 v0.4 s0.2 \
+    -- $(vendor duplex) $no_echo --set barge_in.min_speech_ms=300 \
+    --set endpointing.adaptive=false
   keep duplex
 fi
 if wanted stalled; then
   far_side play corpus-stalled s0.2 v0.4 s1.3 v0.2 s0.9 m11.5 v0.4 s1.4 \
-    -- $(vendor stalled) --set endpointing.adaptive=false
+    -- $(vendor stalled) $no_echo --set endpointing.adaptive=false
   keep stalled
 fi
 if wanted held; then
@@ -291,7 +292,7 @@ if wanted silent; then
 fi
 if wanted spent; then
   far_side play corpus-spent s0.2 v0.3 s1 v0.3 s1.5 v0.3 s1.6 \
-    -- $(vendor spent) --config "$here/scripts/spent.config.toml" \
+    -- $(vendor spent) $no_echo --config "$here/scripts/spent.config.toml" \
     --set endpointing.adaptive=false
   keep spent
 fi
@@ -362,11 +363,43 @@ if wanted goodbye; then
   keep goodbye
 fi
 if wanted deaf; then
-  far_side play corpus-deaf s0.2 v0.3 s1.5 m16 -- $(vendor deaf) $no_echo --set goodbye.apology=Well.
+  far_side play corpus-deaf s0.2 v0.3 s1.7 -- $(vendor deaf) $no_echo --set goodbye.apology=Well.
   keep deaf
 fi
 if wanted signs; then
   far_side signs -- $serve $(scripted question) --set standin.idle_timeout_ms=1500
   keep signs
+fi
+if wanted switched; then
+  far_side play corpus-switched s0.1 v0.3 s0.5 v0.6 s1.7 v0.5 s0.7 -- $(vendor switched) $no_echo
+  keep switched
+fi
+if wanted knocks; then
+  far_side play corpus-knocks s0.1 v0.3 s0.8 v0.06 s1.3 h0.2 v0.3 s0.7 m15.4 s0.3 \
+    -- $(vendor knocks) $no_echo --set barge_in.min_speech_ms=40
+  keep knocks
+fi
+if wanted settled; then
+  far_side play corpus-settled s0.2 v0.4 s1.5 v0.2 s1.5 -- $(vendor settled) $no_echo
+  keep settled
+fi
+if wanted told; then
+  caller v04.wav v0.4
+  cp "$here/scripts/told.caller.toml" .
+  far_side emulate --script told.caller.toml --call-id corpus-told --quiet \
+    -- $serve $(scripted well) $no_echo
+  keep told
+fi
+if wanted gate-over; then
+  caller v04.wav v0.4; caller v02.wav v0.2
+  cp "$here/scripts/gate-over.caller.toml" .
+  far_side emulate --script gate-over.caller.toml --call-id corpus-gate-over --quiet \
+    -- $serve $(scripted think-ahead)
+  keep gate-over
+fi
+if wanted lost-limit; then
+  far_side lost -- $serve $(scripted barge-in) --set bridge.resume_grace_ms=2000 \
+    --set max_duration_seconds=3 --set goodbye.time_limit=Well.
+  keep lost-limit
 fi
 ls -l "$here"/*.tcap
