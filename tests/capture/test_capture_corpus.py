@@ -34,7 +34,9 @@ CAPTURES = dict(captures_in([CORPUS]))
 HOLDS = {
     "backchannel": ["Flush", "CarriedOn"],
     "barge-in": ["Flush", "Interrupted", "TruncateAnswer"],
+    "broken": [">LinkLost", ">LinkResumed", "Flush", "Interrupted"],
     "click": ["AudioOut", "TurnEnded"],
+    "clicks": ["Flush", "Interrupted", "Respond"],
     "csharp-question": ["Respond", "TurnEnded"],
     "cut-early": ["Interrupted", "TruncateAnswer", "CancelAnswer"],
     "dead": ["TurnEnded", "HangUp", "CallClosed"],
@@ -315,6 +317,22 @@ def the_gate_keeps_what_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Floor, "discard", careless)
 
 
+def what_was_cut_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    flush = Playout.flush
+
+    def keeping(self: Any, now: float, keep: int | None = None) -> Any:
+        sent = list(self._sent)
+        lines = flush(self, now, keep)
+        self._sent.extend(sent)
+        return lines
+
+    monkeypatch.setattr(Playout, "flush", keeping)
+
+
+def clicks_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bargein, "GAP_FRAMES", 1000)
+
+
 def nobody_is_fluent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pauses, "ENOUGH", 1000)
 
@@ -337,6 +355,8 @@ def nobody_is_fluent(monkeypatch: pytest.MonkeyPatch) -> None:
         (only_audio_is_a_sign_of_life, "signs", "hang-up on the wire was not expected here"),
         (nothing_is_void, "vendor-turns", "heard was not expected here"),
         (the_gate_keeps_what_is_stopped, "gate-over", "turn-ended did not come here"),
+        (what_was_cut_is_sent_again, "broken", "audio-out on the wire was not expected here"),
+        (clicks_add_up, "clicks", "audio-out on the wire did not come here"),
         (nobody_is_fluent, "fluent", "commit-utterance did not come here"),
         (silence_is_borne, "dead", "turn-ended did not come here"),
         (an_answer_may_never_come, "unheard", "cancel-answer did not come here"),

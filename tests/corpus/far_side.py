@@ -3,8 +3,10 @@
 ``resume``: a C# gateway whose socket breaks in the middle of the answer, and that goes on
 with another one; ``lost``: one that does not; ``dead``: its socket stays, and nothing comes any
 more; ``flood``: its audio comes faster than time. ``hostile``: a StandIn that sends everything
-that a bridge must survive. ``play CALL_ID PART...``: a C# gateway whose caller makes these
-sounds (see ``caller.py``) and is muted for so long by ``m2.5``: no frame comes then.
+that a bridge must survive. ``broken``: a C# gateway whose socket breaks thrice: in the answer,
+while that is sent again, and after the caller has spoken over it.
+``play CALL_ID PART...``: a C# gateway whose caller makes these sounds (see ``caller.py``) and is
+muted for so long by ``m2.5``: no frame comes then.
 ``signs``: a StandIn that sends no audio, and something else a second.
 ``emulate ARGS``: `teamscall emulate ARGS` against it; ``+ SECOND VERB ARGS`` after these is a
 command of the operator's in that second of it. ``COMMAND`` is a `teamscall serve`.
@@ -97,6 +99,28 @@ def resume(url: str) -> None:
         speak(again, call_id, frames, range(140, len(frames)))
         say(again, wire.CallEnded(call_id, "hangup-user"))
         time.sleep(0.2)
+
+
+def broken(url: str) -> None:
+    """Each time the gateway wants more again than it has been sent since."""
+    call_id = "corpus-broken"
+    frames = frames_of(["s0.3", "v0.6", "s1.3", "v0.5", "s1.5"])
+    last = -1
+    parts = [(range(105), 0), (range(105, 110), 20), (range(110, 136), 15)]
+    for numbers, back in [*parts, (range(136, len(frames)), 40)]:
+        headers = {BRIDGE_SECRET_HEADER: SECRET}
+        with connect(url, additional_headers=headers, close_timeout=0.1) as socket:
+            if numbers.start == 0:
+                begin(socket, call_id)
+            else:
+                say(socket, wire.CallResumed(call_id, max(-1, last - back)))
+            last = max(last, speak(socket, call_id, frames, numbers))
+            if numbers.stop == len(frames):
+                say(socket, wire.CallEnded(call_id, "hangup-user"))
+                time.sleep(0.2)
+            else:
+                socket.socket.shutdown(SHUT_RDWR)
+        time.sleep(0.3)
 
 
 def lost(url: str) -> None:
@@ -302,6 +326,8 @@ def happen(what: str, rest: list[str], url: str, env: dict[str, str]) -> None:
     """What is to be played, against the bridge at ``url``."""
     if what == "resume":
         resume(url)
+    elif what == "broken":
+        broken(url)
     elif what == "lost":
         lost(url)
     elif what == "dead":

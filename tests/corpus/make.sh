@@ -402,4 +402,14 @@ if wanted lost-limit; then
     --set max_duration_seconds=3 --set goodbye.time_limit=Well.
   keep lost-limit
 fi
+if wanted broken; then
+  far_side broken -- $serve $(scripted barge-in) $no_echo
+  keep broken
+fi
+if wanted clicks; then
+  far_side play corpus-clicks s0.2 v0.4 s1.1 v0.06 s0.1 v0.06 s0.1 v0.06 s0.1 v0.06 s0.2 \
+    v0.06 s0.02 v0.12 s0.7 \
+    -- $serve $(scripted well) $no_echo --set barge_in.pause_ms=120 --set barge_in.min_speech_ms=160
+  keep clicks
+fi
 ls -l "$here"/*.tcap
