@@ -312,6 +312,8 @@ class Floor:
             self._listening.utterance = max(self._listening.utterance, self._last_utterance)
             self._engine_hears_speech = False
             self._speaking.release(now)
+        if (was_direct or was != event.turn_taking) and self._over_bot not in self._awaited:
+            self._over_bot = None  # nobody will say what it was: what it stopped goes on
 
     def on_hearing_failed(self) -> None:
         """What the caller says may come back without words, though there were some."""

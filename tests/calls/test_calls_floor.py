@@ -365,6 +365,20 @@ class TestAnotherEngineTakesOver:
         book(engine.SpeechStarted(9))  # an engine that is gone
         assert len(book.all(engine.Respond)) == 1
 
+    def test_and_what_the_lost_words_stopped_goes_on(self) -> None:
+        book = Playbook(ready=False, turn_taking="engine")
+        book(engine.EngineReady(direct=True))
+        book(engine.SpeechStarted(1), engine.SpeechStopped(1))
+        book.answer(1, STORY, ms=4000)
+        book.quiet(1)
+        book(engine.SpeechStarted(2), engine.SpeechStopped(2))
+        assert book.all(records.Interrupted)
+        book(engine.EngineSwitched("offline", "local", detail="the session was lost"))
+        book.quiet(1)
+        assert book.last(records.CarriedOn).why == "noise"
+        book.quiet(4)
+        assert book.last(records.TurnEnded).status == "completed"
+
     def test_local_to_local_owes_its_transcripts(self) -> None:
         book = Playbook()
         book.speak(0.6)
