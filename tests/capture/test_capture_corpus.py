@@ -333,6 +333,17 @@ def clicks_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bargein, "GAP_FRAMES", 1000)
 
 
+def lost_words_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_ready = Floor.on_ready
+
+    def patient(self: Any, event: Any, now: float) -> None:
+        over_bot = self._over_bot
+        on_ready(self, event, now)
+        self._over_bot = over_bot
+
+    monkeypatch.setattr(Floor, "on_ready", patient)
+
+
 def nobody_is_fluent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pauses, "ENOUGH", 1000)
 
@@ -357,6 +368,7 @@ def nobody_is_fluent(monkeypatch: pytest.MonkeyPatch) -> None:
         (the_gate_keeps_what_is_stopped, "gate-over", "turn-ended did not come here"),
         (what_was_cut_is_sent_again, "broken", "audio-out on the wire was not expected here"),
         (clicks_add_up, "clicks", "audio-out on the wire did not come here"),
+        (lost_words_are_waited_for, "switched", "carried-on did not come here"),
         (nobody_is_fluent, "fluent", "commit-utterance did not come here"),
         (silence_is_borne, "dead", "turn-ended did not come here"),
         (an_answer_may_never_come, "unheard", "cancel-answer did not come here"),

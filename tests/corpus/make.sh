@@ -371,7 +371,8 @@ if wanted signs; then
   keep signs
 fi
 if wanted switched; then
-  far_side play corpus-switched s0.1 v0.3 s0.5 v0.6 s1.7 v0.5 s0.7 -- $(vendor switched) $no_echo
+  far_side play corpus-switched s0.1 v0.3 s0.5 v0.2 s0.8 v0.4 s1.3 v0.5 s0.5 \
+    -- $(vendor switched) $no_echo
   keep switched
 fi
 if wanted knocks; then
@@ -380,7 +381,7 @@ if wanted knocks; then
   keep knocks
 fi
 if wanted settled; then
-  far_side play corpus-settled s0.2 v0.4 s1.5 v0.2 s1.5 -- $(vendor settled) $no_echo
+  far_side play corpus-settled s0.2 v0.4 s1.5 v0.2 s1.5 v0.2 s1.2 -- $(vendor settled) $no_echo
   keep settled
 fi
 if wanted told; then
