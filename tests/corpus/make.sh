@@ -413,4 +413,13 @@ if wanted clicks; then
     -- $serve $(scripted well) $no_echo --set barge_in.pause_ms=120 --set barge_in.min_speech_ms=160
   keep clicks
 fi
+if wanted keys; then
+  caller v03.wav v0.3; caller ding.wav h0.2
+  cp "$here/scripts/keys.caller.toml" .
+  far_side emulate --script keys.caller.toml --call-id corpus-keys --quiet \
+    -- $serve $(scripted keys) $no_echo --set inbound.greeting="$(well 8)" \
+    --set endpointing.adaptive=false \
+    --set inbound.greeting_interruptible=false --set filler.after_ms=300 --set filler.sound=ding.wav
+  keep keys
+fi
 ls -l "$here"/*.tcap
