@@ -68,7 +68,6 @@ class Listening:
         self._rate = rate_fps
         self._tokens = self._burst
         self._filled_at: float | None = None
-        self._onset: float | None = None
         self._over_rate = 0
         self.detected_at = -math.inf  # when the latest speech was known to be speech
         self.utterance = 0
@@ -115,10 +114,8 @@ class Listening:
             return None
         if isinstance(found, vad.SpeechStarted):
             self.utterance += 1
-            self._onset = self._moment(found.onset_ms, now)
             self.detected_at = now
-            return SpeechBegan(self.utterance, self._onset)
-        self._onset = None
+            return SpeechBegan(self.utterance, self._moment(found.onset_ms, now))
         return SpeechEnded(self.utterance, self._moment(found.last_voiced_ms, now))
 
     def _moment(self, position_ms: int, now: float) -> float:
@@ -127,11 +124,6 @@ class Listening:
     @property
     def in_speech(self) -> bool:
         return self._endpointer.speaking
-
-    @property
-    def onset(self) -> float | None:
-        """When the speech that is going on began; None outside of speech."""
-        return self._onset if self._endpointer.speaking else None
 
     @property
     def paused_ms(self) -> int:
@@ -169,7 +161,6 @@ class Listening:
     def reset(self) -> None:
         """Forget the speech that is going on; its audio was discarded."""
         self._endpointer.reset()
-        self._onset = None
 
 
 def _endpointer(endpoint: EndpointSettings, settle_ms: int) -> vad.Endpointer:

@@ -91,11 +91,6 @@ class TurnBook:
         if not self.turns:
             self.express("neutral")
 
-    @property
-    def resting(self) -> bool:
-        """Whether the bot has nothing to say and nothing to think of."""
-        return not self.turns
-
     def trouble(self, stage: str, detail: str, now: float, *, fatal: bool = False) -> None:
         """Record that an engine degraded or failed."""
         self.last_trouble = detail
