@@ -18,7 +18,7 @@ import msgspec
 from teamscall.calls.admission import Admission, Verdict
 from teamscall.calls.bookings import Grant, Placed
 from teamscall.calls.csharp_line import CSharpLine
-from teamscall.calls.deciding import MAX_DECISIONS
+from teamscall.calls.deciding import MAX_DECISIONS, UNDECIDED
 from teamscall.calls.desk import Desk
 from teamscall.calls.records import CallRecord, Decided
 from teamscall.calls.standin_line import StandInLine
@@ -37,13 +37,15 @@ _ALWAYS = float("inf")
 class Again(msgspec.Struct, frozen=True):
     """The decision that this version takes, what it leaves of it in the records, and what it
     remembers; of both of these there should be one. ``followed``: what the line then did,
-    ``due``: what has to follow from such a decision."""
+    ``due``: what has to follow from such a decision. ``asks_hook``: it would ask the hook, which
+    was not asked then: nobody knows its answer."""
 
     decision: Verdict
     records: tuple[Verdict, ...]
     remembered: tuple[Admission, ...]
     followed: tuple[str, ...]
     due: tuple[str, ...]
+    asks_hook: bool = False
 
 
 def taken_again(admission: Admission) -> Again:
@@ -52,7 +54,8 @@ def taken_again(admission: Admission) -> Again:
     Must not be called where an event loop runs.
     """
     settings = admission.rules.settings(admission.caller)
-    policy = Policy(settings, _hook(admission) if admission.has_hook else None)
+    asked: list[str] = []
+    policy = Policy(settings, _hook(admission, asked) if admission.has_hook else None)
     desk = _Desk(admission, Config(authorization=settings), policy)
     link = _Link(admission.dialect)
     with _silence():
@@ -65,7 +68,14 @@ def taken_again(admission: Admission) -> Again:
         tuple(desk.remembered),
         (*link.said, *desk.followed()),
         _due(admission, decision),
+        admission.call_id in asked and not _hook_was_asked(admission),
     )
+
+
+def _hook_was_asked(admission: Admission) -> bool:
+    """Whether it answered, or was to and failed."""
+    failed = admission.decision.reason == UNDECIDED and not admission.flooded
+    return admission.hook is not None or failed
 
 
 async def _ask(admission: Admission, desk: _Desk, link: _Link) -> None:
@@ -193,8 +203,11 @@ def _silence() -> Iterator[None]:
             log.disabled = was
 
 
-def _hook(admission: Admission) -> Callable[[PolicyRequest], Awaitable[HookAnswer]]:
+def _hook(
+    admission: Admission, asked: list[str]
+) -> Callable[[PolicyRequest], Awaitable[HookAnswer]]:
     async def hook(request: PolicyRequest) -> HookAnswer:
+        asked.append(request.call_id)
         said = admission.hook
         if said is None:
             raise PolicyError("it had no answer then")

@@ -104,9 +104,9 @@ class Verdict(msgspec.Struct, frozen=True):
         if self.difference is not None and not self.broken:
             out += diff.lines(self.difference)
             if self.differing > 1:
-                of = f"{self.steps} events"
+                of = f"{self.steps + self.admissions} events"
                 if self.admissions:
-                    of = f"{self.admissions} decisions before the call and " + of
+                    of += " and decisions before the call"
                 out.append(f"({self.differing} of {of} differ)")
         out += [printable(f"{one.key}: {one.why}", 500) for one in self.broken]
         out += [text for text in (self.damage, self.error, self.hint) if text]

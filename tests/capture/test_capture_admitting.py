@@ -134,6 +134,13 @@ def but(struct: S, **changes: Any) -> S:
 any_tenant = deciding_on(
     lambda c, book, d: (c, but(book, allowed_tenants=frozenset({rules.fold(c.tenant_id)})), d)
 )
+no_tenant_is_checked = deciding_on(
+    lambda c, book, d: (
+        c,
+        but(book, allowed_tenants=book.allowed_tenants and frozenset({rules.fold(c.tenant_id)})),
+        d,
+    )
+)
 any_telephone = deciding_on(lambda c, book, d: (but(c, phone_number=""), book, d))
 disabled_is_open = deciding_on(
     lambda c, book, d: (c, but(book, mode="open") if book.mode == "disabled" else book, d)
@@ -279,14 +286,15 @@ def the_rules_raise(monkeypatch: pytest.MonkeyPatch) -> None:
         (a_refused_call_begins, "door", "hung up: not-allowed", '"begun"'),
         (a_denied_call_keeps_its_slot, "door", "slots: 0", "slots: 1"),
         (no_gate, "door", "At capacity", 'decision="granted: allowlist"'),
-        (no_gate, "door-standin", "Inbound calls disabled", 'reason="Authorization error"'),
+        (no_gate, "door-standin", "Inbound calls disabled", "the hook would be asked"),
         (the_hook_is_not_asked, "door-standin", "Not today.", 'decision="granted: tenant-only"'),
         (the_hook_says_yes, "door-standin", "Not today.", 'decision="granted: tenant-only"'),
+        (no_tenant_is_checked, "door-standin", "Tenant not allowed", "the hook would be asked"),
         (a_hook_that_fails_grants, "door-standin", "Authorization error", '"granted: tenant-only"'),
         (the_hooks_settings_are_lost, "door-standin", '["inbound.greeting"]', "caller-decided"),
         (the_gate_is_asked_once, "door", "At capacity", 'decision="granted: allowlist"'),
         (a_flood_grants, "door-flood", "Authorization error", 'decision="granted: allowlist"'),
-        (a_flood_is_borne, "door-flood", "caller-decided", 'taken_from=["flooded"]'),
+        (a_flood_is_borne, "door-flood", "Authorization error", "the hook would be asked"),
         (anybody_is_called_back, "door", "No such call was placed", '"granted: outbound"'),
         (decisions_leave_no_record, "door", "caller-decided", "records=[]"),
         (the_rules_raise, "door", "Inbound calls disabled", "KeyError: 'mode'"),
