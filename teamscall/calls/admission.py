@@ -84,6 +84,8 @@ class Considering:
         self.policy = policy  # the one that decides; a reload may bring another one
         self.hook: HookAnswer | None = None
         self.flooded = False
+        self.granted: Caller | None = None
+        self.placed = False
         self._gates: list[Decision | None] = []
         self._reloaded = False
 
@@ -107,14 +109,7 @@ class Considering:
         self.hook = answer
 
     def admission(
-        self,
-        at: float,
-        request: PolicyRequest,
-        road: Road,
-        decision: Decision,
-        *,
-        granted: Caller | None = None,
-        placed: bool = False,
+        self, at: float, request: PolicyRequest, road: Road, decision: Decision
     ) -> Admission:
         """All of it."""
         ruled = road != "placed"
@@ -131,8 +126,8 @@ class Considering:
             has_hook=road == "asked" and self.policy.has_hook,
             hook=Verdict.of(self.hook) if self.hook else None,
             flooded=self.flooded,
-            granted=(granted.user_id, granted.tenant_id) if granted else None,
-            placed=placed,
+            granted=(who.user_id, who.tenant_id) if (who := self.granted) else None,
+            placed=self.placed,
             reloaded=self._reloaded,
         )
 

@@ -24,7 +24,7 @@ from teamscall.calls.tasks import Tasks
 from teamscall.clock import Clock
 from teamscall.config import Authorization
 from teamscall.policy.authorization import Decision, Policy, PolicyRequest
-from teamscall.policy.rules import fold
+from teamscall.policy.rules import UNDECIDED, fold
 from teamscall.wire.events import Caller
 
 # Decisions that wait on a hook at the same time; more is a flood, and is denied.
@@ -32,8 +32,6 @@ MAX_DECISIONS = 64
 # The policy keeps its own deadline (at most 1.9 s); this one holds if it does not. A
 # gateway gives up 2 s after its auth_request.
 DECISION_S = 1.95
-
-UNDECIDED = "Authorization error"
 
 OUTBOUND = Decision(True, "outbound")
 _NOT_PLACED = Decision(False, "outbound", "No such call was placed")
@@ -102,7 +100,8 @@ class Deciding:
             decision = _NO_REQUEST
         elif decision.authorized and granted and identity(granted) != identity(request.caller):
             decision = _OTHER_IDENTITY
-        self._keep(request, seen, "redeemed", decision, granted=granted)
+        seen.granted = granted
+        self._keep(request, seen, "redeemed", decision)
         self.record(request, address, decision)
         return decision
 
@@ -112,7 +111,8 @@ class Deciding:
         """On an outbound leg; ``placed``: we asked for it."""
         seen = Considering(self._policy)
         decision = seen.asking(gate)() or (OUTBOUND if placed else _NOT_PLACED)
-        self._keep(request, seen, "placed", decision, placed=placed)
+        seen.placed = placed
+        self._keep(request, seen, "placed", decision)
         self.record(request, address, decision)
         return decision
 
@@ -151,20 +151,10 @@ class Deciding:
         then(decision)
 
     def _keep(
-        self,
-        request: PolicyRequest,
-        seen: Considering,
-        road: Road,
-        decision: Decision,
-        *,
-        granted: Caller | None = None,
-        placed: bool = False,
+        self, request: PolicyRequest, seen: Considering, road: Road, decision: Decision
     ) -> None:
         if self.remember is not None:
-            now = self._clock.now()
-            self.remember(
-                seen.admission(now, request, road, decision, granted=granted, placed=placed)
-            )
+            self.remember(seen.admission(self._clock.now(), request, road, decision))
 
     def record(self, request: PolicyRequest, address: str, decision: Decision) -> None:
         """Leave the record of a decision."""

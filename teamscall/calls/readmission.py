@@ -18,7 +18,7 @@ import msgspec
 from teamscall.calls.admission import Admission, Verdict
 from teamscall.calls.bookings import Grant, Placed
 from teamscall.calls.csharp_line import CSharpLine
-from teamscall.calls.deciding import MAX_DECISIONS, UNDECIDED
+from teamscall.calls.deciding import MAX_DECISIONS
 from teamscall.calls.desk import Desk
 from teamscall.calls.records import CallRecord, Decided
 from teamscall.calls.standin_line import StandInLine
@@ -27,6 +27,7 @@ from teamscall.config import Config
 from teamscall.engines.base import Engine
 from teamscall.errors import PolicyError
 from teamscall.policy.authorization import Decision, HookAnswer, Policy, PolicyRequest
+from teamscall.policy.rules import UNDECIDED
 from teamscall.wire import events as wire
 
 # A hook's answer is there at once; this only bounds a bug.

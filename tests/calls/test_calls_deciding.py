@@ -14,6 +14,7 @@ from teamscall.calls.tasks import Tasks
 from teamscall.clock import ManualClock
 from teamscall.config import Authorization
 from teamscall.policy.authorization import Decision, HookAnswer, Policy, PolicyRequest
+from teamscall.policy.rules import UNDECIDED
 from teamscall.wire.events import Caller
 
 OPEN = Authorization(mode="open")
@@ -42,6 +43,6 @@ def test_a_hook_that_never_answers_is_a_denial_by_our_own_deadline(
         assert await tasks.wait(10)
 
     asyncio.run(whole())
-    assert came == [Decision(False, "open", deciding.UNDECIDED)]
+    assert came == [Decision(False, "open", UNDECIDED)]
     assert [one.authorized for one in told if isinstance(one, Decided)] == [False]
     assert [(one.hook, one.has_hook) for one in kept] == [(None, True)]
