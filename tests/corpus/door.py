@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,12 +20,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 sys.path.insert(0, str(Path(__file__).parent))
-from far_side import DOOR, SECRET, URL, say
+from far_side import DOOR, SECRET, bridge, say, signed
 
 from teamscall.wire import csharp, standin
 from teamscall.wire import events as wire
 from teamscall.wire.events import Caller
-from teamscall.wire.signature import BRIDGE_SECRET_HEADER, sign_v1
+from teamscall.wire.signature import BRIDGE_SECRET_HEADER
 
 RULES = Path("door.toml")
 HOOK = Path("hook.py")
@@ -152,17 +149,12 @@ def knock_flood(url: str) -> None:
 
 def knock(url: str, caller: Caller, seconds: float = 5.0) -> None:
     """A socket of its own, until the bridge closes it or the caller hangs up."""
-    now = str(time.time_ns() // 1_000_000)
-    headers = {
-        "X-StandIn-Timestamp": now,
-        "X-StandIn-Signature": sign_v1(SECRET.encode(), now, CALL),
-    }
     start = wire.CallStarted(CALL, caller, recording="active")
     end = wire.CallEnded(CALL, "hangup-user")
     until = time.monotonic() + seconds
     with (
         contextlib.suppress(ConnectionClosed),
-        connect(f"{url.rstrip('/')}/{CALL}", additional_headers=headers) as socket,
+        connect(f"{url.rstrip('/')}/{CALL}", additional_headers=signed(CALL)) as socket,
     ):
         socket.send((standin.encode_from_gateway(start) or b"").decode())
         with contextlib.suppress(TimeoutError):
@@ -194,8 +186,6 @@ def knock_standin(url: str) -> None:
 def main() -> None:
     split = sys.argv.index("--")
     (what,), command = sys.argv[1:split], sys.argv[split + 1 :]
-    env = {k: v for k, v in os.environ.items() if not k.startswith("TEAMSCALL_")}
-    env |= {"TEAMSCALL_BRIDGE_SECRET": SECRET, "TEAMSCALL_STANDIN_SECRET": SECRET}
     slow = ["/bin/sh", "-c", "sleep 1; echo '{\"authorized\": true}'"]
     first: dict[str, dict[str, object]] = {
         "csharp": {"mode": "disabled"},
@@ -204,23 +194,13 @@ def main() -> None:
     }
     rules(**first[what])
     command += ["--config", str(RULES)]
-    bridge = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
-    assert bridge.stderr is not None
-    urls: dict[bool, str] = {}
-    for line in bridge.stderr:
-        if ("gateway" in line or "StandIn" in line) and (found := URL.search(line)):
-            urls["StandIn" in line] = found.group(0)
-        if line.strip().startswith("control"):
-            break
-    if what == "csharp":
-        knock_csharp(urls[False])
-    elif what == "flood":
-        knock_flood(urls[False])
-    else:
-        knock_standin(urls[True])
-    time.sleep(0.5)
-    bridge.send_signal(signal.SIGTERM)
-    bridge.communicate(timeout=60)
+    with bridge(command) as (urls, _):
+        if what == "csharp":
+            knock_csharp(urls[False])
+        elif what == "flood":
+            knock_flood(urls[False])
+        else:
+            knock_standin(urls[True])
 
 
 if __name__ == "__main__":

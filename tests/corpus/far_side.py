@@ -23,6 +23,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from socket import SHUT_RDWR
 
@@ -190,14 +191,18 @@ def hung_up(message: str | bytes) -> None:
         raise ConnectionClosedOK(None, None)
 
 
-def signs(url: str) -> None:
-    """Everything but audio keeps the call from being idle; in the end nothing comes."""
-    call_id = "corpus-signs"
+def signed(call_id: str) -> dict[str, str]:
+    """What StandIn signs its socket with."""
     now = str(time.time_ns() // 1_000_000)
-    headers = {
+    return {
         "X-StandIn-Timestamp": now,
         "X-StandIn-Signature": sign_v1(SECRET.encode(), now, call_id),
     }
+
+
+def signs(url: str) -> None:
+    """Everything but audio keeps the call from being idle; in the end nothing comes."""
+    call_id = "corpus-signs"
     picture = base64.b64encode(b"picture").decode()
     start = {"type": "session.start", "callId": call_id, "recordingStatus": "active"}
     video = {"type": "video.frame", "source": "camera", "ts": 1, "width": 1, "height": 1}
@@ -212,7 +217,7 @@ def signs(url: str) -> None:
         {"type": "assistant.say", "text": "Well."},
     ]
     with (
-        connect(f"{url.rstrip('/')}/{call_id}", additional_headers=headers) as socket,
+        connect(f"{url.rstrip('/')}/{call_id}", additional_headers=signed(call_id)) as socket,
         contextlib.suppress(ConnectionClosed),
     ):
         for message in messages:
@@ -225,11 +230,6 @@ def signs(url: str) -> None:
 def hostile(url: str) -> None:
     """Noise before, between and after the frames of an ordinary question."""
     call_id = "corpus-hostile"
-    now = str(time.time_ns() // 1_000_000)
-    headers = {
-        "X-StandIn-Timestamp": now,
-        "X-StandIn-Signature": sign_v1(SECRET.encode(), now, call_id),
-    }
     start = {"type": "session.start", "callId": call_id, "recordingStatus": "active"}
     start["caller"] = {"aadId": CALLER.user_id, "tenantId": CALLER.tenant_id}  # type: ignore[assignment]
     rubbish = [
@@ -246,7 +246,7 @@ def hostile(url: str) -> None:
         json.dumps({"type": "session.start", "callId": "\u202e\x1b[31m", "direction": "up"}),
         '{"type":"dtmf","digit":"\\u001b[2J"}', "[" * 2000,
     ]  # fmt: skip
-    with connect(f"{url.rstrip('/')}/{call_id}", additional_headers=headers) as socket:
+    with connect(f"{url.rstrip('/')}/{call_id}", additional_headers=signed(call_id)) as socket:
         for text in rubbish[:6]:
             socket.send(text)
         socket.send(json.dumps(start))
@@ -299,27 +299,37 @@ def give(orders: list[list[str]]) -> None:
             app([*verb, "--socket", DOOR], standalone_mode=False)
 
 
-def main() -> None:
-    split = sys.argv.index("--")
-    (what, *rest), command = sys.argv[1:split], sys.argv[split + 1 :]
-    standin = what in ("hostile", "signs") or (what == "emulate" and "csharp" not in rest)
+@contextlib.contextmanager
+def bridge(
+    command: list[str], standin: bool | None = None
+) -> Iterator[tuple[dict[bool, str], dict[str, str]]]:
+    """This command's bridge until the end: its addresses (of StandIn, of a C# gateway) and the
+    environment with its secrets. Up once it has told ``standin``'s; None: all of them."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("TEAMSCALL_")}
     env |= {"TEAMSCALL_BRIDGE_SECRET": SECRET, "TEAMSCALL_STANDIN_SECRET": SECRET}
     env |= {"TEAMSCALL_EMULATE_SECRET": SECRET}
-    bridge = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
-    assert bridge.stderr is not None
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+    assert process.stderr is not None
     urls: dict[bool, str] = {}
-    for line in bridge.stderr:
+    for line in process.stderr:
         if ("gateway" in line or "StandIn" in line) and (found := URL.search(line)):
             urls["StandIn" in line] = found.group(0)
         if line.strip().startswith("control") or standin in urls:
             break
     try:
-        happen(what, rest, urls[standin], env)
+        yield urls, env
         time.sleep(0.5)
     finally:
-        bridge.send_signal(signal.SIGTERM)
-        bridge.communicate(timeout=60)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+
+def main() -> None:
+    split = sys.argv.index("--")
+    (what, *rest), command = sys.argv[1:split], sys.argv[split + 1 :]
+    standin = what in ("hostile", "signs") or (what == "emulate" and "csharp" not in rest)
+    with bridge(command, standin) as (urls, env):
+        happen(what, rest, urls[standin], env)
 
 
 def happen(what: str, rest: list[str], url: str, env: dict[str, str]) -> None:
